@@ -1,0 +1,21 @@
+/* yula.h: libyula, an event loop in C. Includes every public header.
+ *
+ * One thread owns a loop. Everything marked "Thread: loop" in these headers
+ * belongs to that thread; what is marked "Thread: any" may be called from
+ * everywhere. Functions return 0 (or a count) or a negative code, see err.h.
+ */
+#ifndef YULA_YULA_H
+#define YULA_YULA_H
+
+#include <yula/err.h>
+#include <yula/listener.h>
+#include <yula/loop.h>
+#include <yula/resolve.h>
+#include <yula/signal.h>
+#include <yula/stream.h>
+#include <yula/timer.h>
+#include <yula/watcher.h>
+#include <yula/work.h>
+#include <yula/worker.h>
+
+#endif /* YULA_YULA_H */
