@@ -1,0 +1,101 @@
+#!/usr/bin/env python3
+"""Compare the symbol map with the YULA_API prototypes, and with the library.
+
+A name that is declared but not in the map cannot be linked against, and one
+that is in the map but not declared is an export nobody documented.  With
+--write the map is brought up to date: new names go into the newest version.
+"""
+
+import argparse
+import pathlib
+import re
+import subprocess
+import sys
+
+COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*", re.DOTALL)
+PREPROCESSOR = re.compile(r"^[ \t]*#(?:[^\n]*\\\n)*[^\n]*", re.MULTILINE)
+# A declaration: everything from YULA_API to the ';'. The declared name is the
+# first identifier followed by '(' (a function) or the last one (a variable).
+DECLARATION = re.compile(r"\bYULA_API\b([^;{]*)[;{]")
+VERSION_NODE = re.compile(r"(YULA_[0-9.]+)\s*\{(.*?)\}", re.DOTALL)
+
+
+def declared_names(header_dir):
+    names = {}
+    for header in sorted(header_dir.glob("*.h")):
+        text = PREPROCESSOR.sub("", COMMENT.sub(" ", header.read_text()))
+        for declaration in DECLARATION.findall(text):
+            match = re.search(r"\b(yula_\w+)\s*\(", declaration)
+            match = match or re.search(r"\b(yula_\w+)\s*(?:\[[^]]*\])?\s*$", declaration)
+            if match is None:
+                sys.exit(f"{header}: cannot read this declaration: {declaration.strip()}")
+            names[match.group(1)] = header.name
+    return names
+
+
+def mapped_names(text):
+    names = []
+    for _, body in VERSION_NODE.findall(COMMENT.sub("", text)):
+        exported = body.split("local:")[0].replace("global:", "")
+        names += re.findall(r"[\w*]+", exported)
+    return names
+
+
+def exported_names(library):
+    output = subprocess.run(
+        ["nm", "--dynamic", "--defined-only", "--format=posix", library],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    symbols = (line.split() for line in output.splitlines())
+    return {name.split("@")[0] for name, kind, *_ in symbols if kind != "A"}
+
+
+def write_map(path, text, missing, surplus):
+    for name in surplus:
+        text = re.sub(rf"^[ \t]*{name};\n", "", text, flags=re.MULTILINE)
+    head, separator, tail = text.rpartition("  local:")
+    if not separator:
+        head, separator, tail = text.rpartition("local:")
+    kept = head.rstrip(" ")
+    lines = "".join(f"        {name};\n" for name in sorted(missing))
+    path.write_text(kept + lines + head[len(kept) :] + separator + tail)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--map", type=pathlib.Path, default="src/core/libyula.map")
+    parser.add_argument("--headers", type=pathlib.Path, default="include/yula")
+    parser.add_argument("--library", help="a built libyula.so to look into as well")
+    parser.add_argument("--write", action="store_true", help="bring the map up to date")
+    args = parser.parse_args()
+
+    text = args.map.read_text()
+    declared = declared_names(args.headers)
+    mapped = mapped_names(text)
+    missing = sorted(set(declared) - set(mapped))
+    surplus = sorted(set(mapped) - set(declared))
+
+    if args.write:
+        write_map(args.map, text, missing, surplus)
+        print(f"{args.map}: {len(missing)} added, {len(surplus)} removed")
+        return 0
+
+    problems = [f"{name}: declared in {declared[name]}, not in {args.map}" for name in missing]
+    problems += [f"{name}: in {args.map}, declared nowhere" for name in surplus]
+    problems += [f"{name}: twice in {args.map}" for name in sorted(set(mapped)) if mapped.count(name) > 1]
+    if not declared:
+        problems.append(f"{args.headers}: no YULA_API declaration found")
+    if args.library:
+        exported = exported_names(args.library)
+        problems += [f"{name}: not defined" for name in sorted(set(declared) & set(mapped) - exported)]
+        problems += [f"{name}: exported by accident" for name in sorted(exported - set(declared))]
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    print(f"{len(declared)} names declared, {len(mapped)} in the map, {len(problems)} problems")
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
