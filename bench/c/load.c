@@ -1,0 +1,399 @@
+/* load.c: ping-pong clients on one thread that check every byte they get back.
+ *
+ * Each connection sends one message, waits for all of it, compares it, sends the next. A
+ * message is 16 bytes of header (the connection's nonce and the request's number) and a body
+ * cut from one random block at a place that depends on both, so that an answer which belongs
+ * to another connection or another request does not compare equal. Messages shorter than the
+ * header are its first bytes.
+ *
+ * With --pid it reads the server's CPU clock and counters itself, at the first and the last
+ * moment of the measured window: no second process has to be told when that is.
+ *
+ * Results go to stdout as one JSON object. With --step it waits for a line on stdin between
+ * warm-up and measurement and again before it closes, with no request in flight at either
+ * moment, so that a caller can start and stop a profiler or counter exactly there.
+ */
+#include "die.h"
+#include "latency.h"
+#include "server_cost.h"
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stddef.h>
+#include <sys/epoll.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+enum {
+    EVENTS_AT_ONCE = 1024,
+    HEADER_LEN = 16,
+    PLACES = 1 << 16,           /* how many different places a body can be cut from */
+    RECEIVE_LEN = 256 * 1024,
+    SILENCE_MS = 20000,         /* a server that answers nobody for this long has failed */
+};
+
+static const uint64_t NO_LIMIT = UINT64_MAX;
+
+typedef struct {
+    int fd;
+    bool busy;                  /* a request is in flight */
+    uint64_t nonce;
+    uint64_t number;            /* of the request in flight */
+    uint64_t started_ns;
+    const char *body;
+    size_t sent;
+    size_t received;
+    char header[HEADER_LEN];
+} client;
+
+typedef struct {
+    int epoll;
+    size_t size;
+    size_t connections;
+    client *clients;
+    char *block;                /* random bytes: PLACES + size */
+    char *received;             /* RECEIVE_LEN */
+    uint64_t may_start;         /* requests that may still be started */
+    uint64_t in_flight;
+    uint64_t completed;
+    latency latencies;
+} load;
+
+static uint64_t
+now_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+/* splitmix64: a bijection whose output looks random. */
+static uint64_t
+mix(uint64_t x)
+{
+    x += UINT64_C(0x9e3779b97f4a7c15);
+    x = (x ^ (x >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+    x = (x ^ (x >> 27)) * UINT64_C(0x94d049bb133111eb);
+    return x ^ (x >> 31);
+}
+
+static size_t
+header_len(const load *run)
+{
+    return run->size < HEADER_LEN ? run->size : HEADER_LEN;
+}
+
+static _Noreturn void
+client_fail(const load *run, const client *cli, const char *what)
+{
+    fprintf(stderr, "load: connection %td, request %llu, byte %zu of %zu: %s\n",
+            cli - run->clients, (unsigned long long)cli->number, cli->received, run->size, what);
+    exit(1);
+}
+
+/* Sends as much of the message as the kernel takes; the rest waits for EPOLLOUT. */
+static void
+client_send(load *run, client *cli)
+{
+    while (cli->sent < run->size) {
+        size_t head = header_len(run);
+        struct iovec parts[2];
+        struct msghdr message = {.msg_iov = parts};
+        if (cli->sent < head)
+            parts[message.msg_iovlen++] = (struct iovec){cli->header + cli->sent, head - cli->sent};
+        size_t body_at = cli->sent > head ? cli->sent - head : 0;
+        if (run->size > head) {
+            char *body = run->block + (cli->body - run->block) + body_at;
+            parts[message.msg_iovlen++] = (struct iovec){body, run->size - head - body_at};
+        }
+        ssize_t sent = sendmsg(cli->fd, &message, MSG_NOSIGNAL);
+        if (sent < 0) {
+            if (errno == EAGAIN)
+                return;
+            client_fail(run, cli, strerror(errno));
+        }
+        cli->sent += (size_t)sent;
+    }
+}
+
+static void
+client_start(load *run, client *cli, uint64_t now)
+{
+    run->may_start -= run->may_start != NO_LIMIT;
+    run->in_flight++;
+    cli->busy = true;
+    cli->number++;
+    cli->started_ns = now;
+    cli->sent = 0;
+    cli->received = 0;
+    uint64_t tag = mix(cli->nonce + cli->number);
+    memcpy(cli->header, &tag, sizeof tag);
+    memcpy(cli->header + sizeof tag, &cli->number, sizeof cli->number);
+    cli->body = run->block + tag % PLACES;
+    client_send(run, cli);
+}
+
+static void
+client_check(load *run, client *cli, const char *data, size_t len)
+{
+    if (!cli->busy || len > run->size - cli->received)
+        client_fail(run, cli, "the server sent more than it was sent");
+    if (cli->received + len > cli->sent)
+        client_fail(run, cli, "the server answered before it was asked");
+    size_t head = header_len(run);
+    if (cli->received < head) {
+        size_t part = len < head - cli->received ? len : head - cli->received;
+        if (memcmp(data, cli->header + cli->received, part) != 0)
+            client_fail(run, cli, "wrong bytes: the header is another request's or damaged");
+        cli->received += part;
+        data += part;
+        len -= part;
+    }
+    if (len > 0 && memcmp(data, cli->body + (cli->received - head), len) != 0)
+        client_fail(run, cli, "wrong bytes");
+    cli->received += len;
+}
+
+static void
+client_receive(load *run, client *cli)
+{
+    for (;;) {
+        ssize_t got = recv(cli->fd, run->received, RECEIVE_LEN, 0);
+        if (got == 0)
+            client_fail(run, cli, "the server closed the connection");
+        if (got < 0) {
+            if (errno == EAGAIN)
+                return;
+            client_fail(run, cli, strerror(errno));
+        }
+        client_check(run, cli, run->received, (size_t)got);
+        if (cli->received == run->size) {
+            uint64_t now = now_ns();
+            latency_add(&run->latencies, now - cli->started_ns);
+            run->completed++;
+            run->in_flight--;
+            cli->busy = false;
+            if (run->may_start > 0)
+                client_start(run, cli, now);
+            return;     /* nothing more can have arrived for the old request: it was checked */
+        }
+        if (got < RECEIVE_LEN)
+            return;     /* drained; a new edge follows what comes next */
+    }
+}
+
+/* Runs until the deadline, or until nothing is in flight and nothing may be started. */
+static void
+load_run(load *run, uint64_t deadline_ns)
+{
+    static struct epoll_event events[EVENTS_AT_ONCE];
+    uint64_t now = now_ns();
+    for (size_t i = 0; i < run->connections && run->may_start > 0; i++) {
+        if (!run->clients[i].busy)
+            client_start(run, &run->clients[i], now);
+    }
+    while (run->in_flight > 0 && now < deadline_ns) {
+        int count = epoll_wait(run->epoll, events, EVENTS_AT_ONCE, SILENCE_MS);
+        if (count < 0 && errno != EINTR)
+            die_errno("epoll_wait");
+        if (count == 0)
+            die("the server has answered nobody for 20 seconds");
+        for (int i = 0; i < count; i++) {
+            client *cli = events[i].data.ptr;
+            if (cli->busy && cli->sent < run->size)
+                client_send(run, cli);
+            if (events[i].events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
+                client_receive(run, cli);
+        }
+        now = now_ns();
+    }
+}
+
+static void
+load_connect(load *run, const char *host, uint16_t port)
+{
+    struct sockaddr_in addr = {.sin_family = AF_INET, .sin_port = htons(port)};
+    if (inet_pton(AF_INET, host, &addr.sin_addr) != 1)
+        die("--host must be an IPv4 address");
+    for (size_t i = 0; i < run->connections; i++) {
+        client *cli = &run->clients[i];
+        cli->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        if (cli->fd < 0)
+            die_errno("socket");
+        if (connect(cli->fd, (struct sockaddr *)&addr, sizeof addr) < 0)
+            die_errno("connect");
+        int on = 1;
+        if (setsockopt(cli->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) < 0)
+            die_errno("TCP_NODELAY");
+        if (fcntl(cli->fd, F_SETFL, O_NONBLOCK) < 0)
+            die_errno("O_NONBLOCK");
+        if (getrandom(&cli->nonce, sizeof cli->nonce, 0) != sizeof cli->nonce)
+            die_errno("getrandom");
+        struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
+                                    .data.ptr = cli};
+        if (epoll_ctl(run->epoll, EPOLL_CTL_ADD, cli->fd, &event) < 0)
+            die_errno("epoll_ctl");
+    }
+}
+
+static void
+load_init(load *run)
+{
+    run->clients = calloc(run->connections, sizeof *run->clients);
+    run->block = malloc(PLACES + run->size);
+    run->received = malloc(RECEIVE_LEN);
+    if (run->clients == NULL || run->block == NULL || run->received == NULL)
+        die("out of memory");
+    uint64_t seed = 0;
+    if (getrandom(&seed, sizeof seed, 0) != sizeof seed)
+        die_errno("getrandom");
+    for (size_t i = 0; i < PLACES + run->size; i++)
+        run->block[i] = (char)mix(seed + i);
+    run->epoll = epoll_create1(EPOLL_CLOEXEC);
+    if (run->epoll < 0)
+        die_errno("epoll_create1");
+}
+
+/* Says where we are and waits for a line. End of file counts as one. */
+static void
+step(const char *word)
+{
+    printf("%s\n", word);
+    fflush(stdout);
+    char line[64];
+    if (fgets(line, sizeof line, stdin) == NULL && ferror(stdin))
+        die_errno("stdin");
+}
+
+static void
+print_result(const load *run, uint64_t wall_ns, const server_cost *cost,
+             server_cost_sample before, server_cost_sample after)
+{
+    double seconds = (double)wall_ns / 1e9;
+    printf("{\"requests\": %llu, \"seconds\": %.6f, \"rate\": %.1f",
+           (unsigned long long)run->completed, seconds, (double)run->completed / seconds);
+    printf(", \"p50_us\": %.2f, \"p99_us\": %.2f, \"p999_us\": %.2f, \"max_us\": %.2f",
+           (double)latency_quantile_ns(&run->latencies, 0.5) / 1e3,
+           (double)latency_quantile_ns(&run->latencies, 0.99) / 1e3,
+           (double)latency_quantile_ns(&run->latencies, 0.999) / 1e3,
+           (double)run->latencies.max_ns / 1e3);
+    if (cost != NULL) {
+        printf(", \"server_cpu_ns\": %llu", (unsigned long long)(after.cpu_ns - before.cpu_ns));
+        if (cost->counted)
+            printf(", \"server_instructions\": %llu, \"server_cycles\": %llu",
+                   (unsigned long long)(after.instructions - before.instructions),
+                   (unsigned long long)(after.cycles - before.cycles));
+        else
+            printf(", \"no_counters\": \"%s\"", cost->why_not);
+    }
+    printf("}\n");
+    fflush(stdout);
+}
+
+typedef struct {
+    const char *host;
+    uint16_t port;
+    pid_t pid;
+    long warmup_ms;
+    long measure_ms;
+    uint64_t requests;          /* 0: measure by time */
+    bool step;
+} settings;
+
+static void
+load_measure(load *run, const settings *set)
+{
+    server_cost cost;
+    if (set->pid != 0)
+        server_cost_open(&cost, set->pid);
+    run->may_start = NO_LIMIT;
+    load_run(run, now_ns() + (uint64_t)set->warmup_ms * 1000000u);
+    if (set->step || set->requests != 0) {
+        run->may_start = 0;     /* let what is in flight come home */
+        load_run(run, NO_LIMIT);
+        if (set->step)
+            step("warm");
+        run->may_start = set->requests != 0 ? set->requests : NO_LIMIT;
+    }
+    memset(&run->latencies, 0, sizeof run->latencies);
+    run->completed = 0;
+    server_cost_sample before = {0}, after = {0};
+    if (set->pid != 0)
+        before = server_cost_read(&cost);
+    uint64_t begin = now_ns();
+    load_run(run, set->requests != 0 ? NO_LIMIT : begin + (uint64_t)set->measure_ms * 1000000u);
+    if (set->step) {
+        run->may_start = 0;
+        load_run(run, NO_LIMIT);
+    }
+    uint64_t end = now_ns();
+    if (set->pid != 0)
+        after = server_cost_read(&cost);
+    if (set->step)
+        step("done");
+    print_result(run, end - begin, set->pid != 0 ? &cost : NULL, before, after);
+}
+
+int
+main(int argc, char **argv)
+{
+    static const struct option options[] = {{"host", required_argument, NULL, 'h'},
+                                            {"port", required_argument, NULL, 'p'},
+                                            {"connections", required_argument, NULL, 'c'},
+                                            {"size", required_argument, NULL, 's'},
+                                            {"warmup-ms", required_argument, NULL, 'w'},
+                                            {"measure-ms", required_argument, NULL, 'm'},
+                                            {"requests", required_argument, NULL, 'n'},
+                                            {"pid", required_argument, NULL, 'i'},
+                                            {"step", no_argument, NULL, 't'},
+                                            {0}};
+    static load run = {.size = 1024, .connections = 100};
+    settings set = {.host = "127.0.0.1", .warmup_ms = 300, .measure_ms = 1000};
+    for (int opt; (opt = getopt_long(argc, argv, "", options, NULL)) != -1;) {
+        switch (opt) {
+        case 'h':
+            set.host = optarg;
+            break;
+        case 'p':
+            set.port = (uint16_t)number_or_die(optarg, 1, 65535);
+            break;
+        case 'c':
+            run.connections = (size_t)number_or_die(optarg, 1, 100000);
+            break;
+        case 's':
+            run.size = (size_t)number_or_die(optarg, 1, 1L << 30);
+            break;
+        case 'w':
+            set.warmup_ms = number_or_die(optarg, 0, 3600000);
+            break;
+        case 'm':
+            set.measure_ms = number_or_die(optarg, 1, 3600000);
+            break;
+        case 'n':
+            set.requests = (uint64_t)number_or_die(optarg, 1, 1L << 40);
+            break;
+        case 'i':
+            set.pid = (pid_t)number_or_die(optarg, 1, 1L << 22);
+            break;
+        case 't':
+            set.step = true;
+            break;
+        default:
+            fprintf(stderr, "usage: load --port N [--host IPV4] [--connections N] [--size BYTES]\n"
+                            "            [--warmup-ms N] [--measure-ms N | --requests N]\n"
+                            "            [--pid SERVER] [--step]\n");
+            return 2;
+        }
+    }
+    if (set.port == 0)
+        die("--port is missing");
+    load_init(&run);
+    load_connect(&run, set.host, set.port);
+    load_measure(&run, &set);
+    return 0;
+}

@@ -1,0 +1,94 @@
+"""What the figures were measured on: machine, kernel, versions."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+# Asked of the interpreter that runs the servers, which need not be ours.
+_ASK = """
+import importlib, importlib.metadata, json, platform, sys, sysconfig
+found = {}
+for name in sys.argv[1:]:
+    if name == "asyncio":
+        found[name] = platform.python_version()
+        continue
+    try:
+        module = importlib.import_module(name)
+    except ImportError:
+        found[name] = None
+        continue
+    try:
+        found[name] = importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        found[name] = str(getattr(module, "__version__", "unknown"))
+gil = getattr(sys, "_is_gil_enabled", lambda: True)()
+print(json.dumps({"python": platform.python_version(), "compiler": platform.python_compiler(),
+                  "gil": gil, "executable": sys.executable, "versions": found}))
+"""
+
+
+def ask_interpreter(python: str, modules: list[str]) -> dict[str, Any]:
+    """Version of the interpreter and of each module in it (None: not installed)."""
+    answer = subprocess.run(
+        [python, "-c", _ASK, *modules], capture_output=True, text=True, timeout=60
+    )
+    if answer.returncode != 0:
+        raise SystemExit(f"{python} does not run:\n{answer.stderr}")
+    found: dict[str, Any] = json.loads(answer.stdout)
+    return found
+
+
+def _cpu_model() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith(("model name", "Model")):
+            return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def _virtual() -> str:
+    cpuinfo = Path("/proc/cpuinfo").read_text()
+    return " (virtual machine)" if "hypervisor" in cpuinfo else ""
+
+
+def describe() -> dict[str, Any]:
+    return {
+        "cpu": _cpu_model() + _virtual(),
+        "cpus": os.cpu_count(),
+        "kernel": f"{platform.system()} {platform.release()}",
+        "load_average": os.getloadavg()[0],
+    }
+
+
+@cache
+def cpus() -> tuple[int | None, int | None]:
+    """The CPU for the server and the CPU for the load; None: not pinned."""
+    usable = sorted(os.sched_getaffinity(0))
+    return (usable[0], usable[1]) if len(usable) > 1 else (None, None)
+
+
+def print_header(what: dict[str, Any], interpreter: dict[str, Any], settings: str) -> None:
+    print(f"machine   {what['cpu']}, {what['cpus']} CPUs, {what['kernel']}")
+    server, load = cpus()
+    if server is None:
+        print("pinning   none: there is only one CPU, so server and load share it")
+    else:
+        print(f"pinning   server on CPU {server}, load on CPU {load}")
+    if what["load_average"] > 0.5:
+        print(f"          (load average is {what['load_average']:.1f}: other work is running)")
+    versions = [f"{name} {version}" for name, version in interpreter["versions"].items()
+                if version is not None and name != "asyncio"]  # fmt: skip
+    gil = "" if interpreter["gil"] else ", free-threaded"
+    print(f"Python    {interpreter['python']}{gil}, {interpreter['executable']}")
+    if versions:
+        print(f"versions  {', '.join(versions)}")
+    print(f"settings  {settings}")
+    missing = [name for name, version in interpreter["versions"].items() if version is None]
+    if missing:
+        print(f"skipped   {', '.join(missing)}: not installed for this Python")
+    print(flush=True)
