@@ -1,0 +1,147 @@
+# What a person types; `make help` lists it. Everything is set up on first use:
+# Debian packages, a virtual environment, the build. A second run does only what
+# is out of date. Meson builds the C (meson.build); this file calls it.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+
+# The interpreter: the newest one found, or `make test PYTHON=python3.12`. One
+# that was named gets an environment and a build folder of its own.
+PYTHON ?=
+VENV := .venv$(if $(PYTHON),-$(notdir $(PYTHON)))
+BUILD := build/$(if $(PYTHON),$(notdir $(PYTHON)),release)
+PY := $(CURDIR)/$(VENV)/bin/python
+PIP := $(PY) -m pip install --quiet --disable-pip-version-check --no-warn-script-location
+MESON := $(PY) -m mesonbuild.mesonmain
+# Meson looks for ninja on PATH; the environment's comes first.
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+
+# Debian packages, by purpose.
+BUILD_PACKAGES := gcc libc6-dev
+PYTHON_PACKAGES := python3 python3-venv python3-dev
+TEST_PACKAGES := ca-certificates curl openssl postgresql procps redis-server
+RUN_PACKAGES := ca-certificates procps wrk
+LINT_PACKAGES := cppcheck
+
+.PHONY: help
+help:
+	@echo 'make run      a web server on yula, asyncio and uvloop under load: a table and a chart'
+	@echo 'make test     all tests: C, Python, CPython'"'"'s own asyncio tests, packaging'
+	@echo 'make build    the extension, in place, for $(VENV)/bin/python'
+	@echo 'make core     libyula and its C tests; needs no Python headers'
+	@echo 'make bench    the benchmarks'
+	@echo 'make lint     clang-format, cppcheck, ruff, mypy'
+	@echo 'make asan     all tests under the address and undefined-behaviour sanitizers'
+	@echo 'make wheel    dist/: a source archive and a wheel'
+	@echo 'make clean    remove what was built (make distclean: the environments too)'
+	@echo
+	@echo 'make test PYTHON=python3.12 uses another interpreter;'
+	@echo 'make test-py ARGS="-k signal" hands arguments to pytest.'
+
+# --- set-up ------------------------------------------------------------------
+# A stamp in the environment says what was installed there, and for which file of
+# requirements; removing the environment removes the stamps.
+
+.PHONY: build-packages
+build-packages:
+	@tools/debian-packages.sh $(BUILD_PACKAGES)
+
+$(VENV)/.stamp-tools: tools/requirements-build.txt | build-packages
+	@python='$(PYTHON)'
+	@if [ -z '$(PYTHON)' ] && ! tools/find-python.sh >/dev/null; then \
+	    tools/debian-packages.sh $(PYTHON_PACKAGES); \
+	fi
+	@python='$(PYTHON)'; python=$${python:-$$(tools/find-python.sh)} || { \
+	    echo 'no Python 3.11 or later with venv and headers was found' >&2; exit 1; }; \
+	echo "setting up $(VENV) with $$python ($$($$python -V))"; \
+	$$python -m venv $(VENV)
+	@$(PIP) -r tools/requirements-build.txt
+	@touch $@
+
+$(VENV)/.stamp-test: tests/requirements.txt $(VENV)/.stamp-tools
+	@echo 'installing tests/requirements.txt'
+	@$(PIP) -r tests/requirements.txt
+	@touch $@
+
+$(VENV)/.stamp-bench: bench/requirements.txt $(VENV)/.stamp-tools
+	@echo 'installing bench/requirements.txt'
+	@$(PIP) -r bench/requirements.txt
+	@touch $@
+
+$(VENV)/.stamp-lint: tools/requirements-lint.txt $(VENV)/.stamp-tools
+	@echo 'installing tools/requirements-lint.txt'
+	@$(PIP) -r tools/requirements-lint.txt
+	@touch $@
+
+# CPython's own tests come with an interpreter built from source; Debian packages
+# them apart.
+.PHONY: test-packages
+test-packages: $(VENV)/.stamp-tools
+	@tools/debian-packages.sh $(TEST_PACKAGES)
+	@tools/debian-testsuite.sh $(PY)
+
+# --- build -------------------------------------------------------------------
+
+.PHONY: build
+build: $(VENV)/.stamp-tools
+	@tools/build-in-place.sh $(PY) $(BUILD) . -Dbuildtype=release
+
+.PHONY: core
+core: build/core/build.ninja
+	@ninja -C build/core --quiet
+
+build/core/build.ninja: | $(VENV)/.stamp-tools
+	@$(MESON) setup build/core -Dpython=disabled -Dchecks=true >/dev/null
+
+.PHONY: wheel
+wheel: $(VENV)/.stamp-tools
+	@$(PY) -m build --no-isolation --outdir dist . >/dev/null
+	@ls dist
+
+# --- test --------------------------------------------------------------------
+
+.PHONY: test test-core test-py test-conformance
+test: test-core test-py test-conformance
+
+test-core: core
+	@$(MESON) test -C build/core --no-rebuild --print-errorlogs $(ARGS)
+
+test-py: test-packages $(VENV)/.stamp-test build
+	$(PY) -m pytest tests/py $(ARGS)
+
+test-conformance: test-packages $(VENV)/.stamp-test build
+	$(PY) tests/conformance/run.py $(ARGS)
+
+.PHONY: asan
+asan: test-packages $(VENV)/.stamp-test
+	@tools/asan.sh $(PY) $(ARGS)
+
+.PHONY: lint
+lint: $(VENV)/.stamp-lint $(VENV)/.stamp-test
+	@tools/debian-packages.sh $(LINT_PACKAGES)
+	@tools/lint.sh $(PY)
+
+# --- run ---------------------------------------------------------------------
+
+.PHONY: run
+run: $(VENV)/.stamp-bench build
+	@tools/debian-packages.sh $(RUN_PACKAGES)
+	@$(PY) bench/serve.py $(ARGS)
+
+.PHONY: bench
+bench: $(VENV)/.stamp-bench build
+	@tools/debian-packages.sh $(RUN_PACKAGES)
+	@$(PY) bench/run.py $(ARGS)
+
+# --- clean -------------------------------------------------------------------
+
+.PHONY: clean distclean
+clean:
+	rm -rf build dist yula/_core*.so
+	find yula tests bench tools examples -name __pycache__ -prune -exec rm -rf {} +
+
+distclean: clean
+	rm -rf .venv .venv-*
