@@ -23,7 +23,10 @@ def spread(values: Sequence[float]) -> float:
 
 @dataclass(frozen=True)
 class Ratio:
-    """The geometric mean of paired ratios and its 95 % interval (none from one pair)."""
+    """The geometric mean of paired ratios and its 95 % interval (none from one pair).
+
+    As text, the interval is left out below five pairs: it would be so wide as to mislead.
+    """
 
     mean: float
     low: float | None
@@ -31,7 +34,7 @@ class Ratio:
     pairs: int
 
     def __str__(self) -> str:
-        if self.low is None or self.high is None:
+        if self.low is None or self.high is None or self.pairs < 5 or self.low == self.high:
             return f"{self.mean:.2f}"
         return f"{self.mean:.2f} [{self.low:.2f}, {self.high:.2f}]"
 

@@ -1,0 +1,58 @@
+"""User-mode instructions and cycles of a process, through `perf stat`."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tempfile
+from functools import cache
+from pathlib import Path
+
+EVENTS = "instructions:u,cycles:u"
+
+
+@cache
+def why_not() -> str | None:
+    """None when perf can count here, else the reason in a few words."""
+    if shutil.which("perf") is None:
+        return "perf is not installed (Debian: linux-perf)"
+    tried = subprocess.run(
+        ["perf", "stat", "-x,", "-e", EVENTS, "--", "true"], capture_output=True, text=True
+    )
+    if tried.returncode != 0:
+        return "perf is not permitted to count (kernel.perf_event_paranoid)"
+    if "<not" in tried.stderr:
+        return "this machine has no such counters"
+    return None
+
+
+def parse(text: str) -> dict[str, float] | None:
+    """{'instructions': n, 'cycles': n} from the output of perf stat -x, or None."""
+    found: dict[str, float] = {}
+    for line in text.splitlines():
+        fields = line.split(",")
+        if len(fields) > 2 and fields[0].isdigit():
+            found[fields[2].split(":")[0]] = float(fields[0])
+    return found if {"instructions", "cycles"} <= found.keys() else None
+
+
+class Counted:
+    """A command to run in place of `command`, which also counts what process `pid` does."""
+
+    def __init__(self, pid: int, command: list[str]) -> None:
+        self.command = command
+        self._file: Path | None = None
+        if why_not() is None:
+            with tempfile.NamedTemporaryFile(prefix="perf-", delete=False) as file:
+                self._file = Path(file.name)
+            self.command = ["perf", "stat", "-x,", "-e", EVENTS, "-p", str(pid),
+                            "-o", str(self._file), "--", *command]  # fmt: skip
+
+    def result(self) -> dict[str, float] | None:
+        """What was counted while the command ran; None where there are no counters."""
+        if self._file is None:
+            return None
+        text = self._file.read_text()
+        self._file.unlink()
+        self._file = None
+        return parse(text)

@@ -1,0 +1,122 @@
+"""uvicorn on a chosen loop, checked with real requests and driven by wrk."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import re
+import shutil
+import subprocess
+import time
+from typing import Any
+
+from harness import counters, machine, process
+
+EXAMPLES = process.BENCH.parent / "examples" / "python"
+BODY_LEN = 1024
+# route -> path, body to send (None: GET), what the answer must be (checked before any load)
+ROUTES: dict[str, tuple[str, bytes | None, bytes]] = {
+    "plaintext": ("/", None, b"Hello, world!"),
+    "10k": ("/10k", None, bytes(range(48, 112)) * 160),
+    "json": ("/json", None, b'{"message": "Hello, world!", "numbers": [1, 2, 3]}'),
+    "echo": ("/echo", b"x" * BODY_LEN, b"x" * BODY_LEN),
+}
+_RUNNING = re.compile(r"Uvicorn running on http://127\.0\.0\.1:(\d+)")
+_BUILT_IN = ("asyncio", "uvloop")  # names that every uvicorn knows; others go by import string
+
+
+def command(python: str, loop: str) -> list[str]:
+    """As a user would start it: yula by its runner, the others by uvicorn's own option."""
+    uvicorn = ["-m", "uvicorn", "--app-dir", str(EXAMPLES), "--http", "httptools",
+               "--host", "127.0.0.1", "--port", "0", "--no-access-log", "asgi_app:app"]  # fmt: skip
+    if loop == "yula":
+        return [python, "-m", "yula", *uvicorn]
+    chosen = loop if loop in _BUILT_IN else f"{loop}:new_event_loop"
+    return [python, *uvicorn, "--loop", chosen]
+
+
+def start(python: str, loop: str) -> process.Server:
+    cpu, _ = machine.cpus()
+    env = {name: value for name, value in os.environ.items() if name != "FORCE_COLOR"}
+    return process.Server(loop, command(python, loop), cpu, hello=False, env=env)
+
+
+def wait_until_listening(server: process.Server, timeout: float = 30.0) -> int:
+    """The port, from uvicorn's own log line."""
+    deadline = time.monotonic() + timeout
+    while time.monotonic() < deadline:
+        found = _RUNNING.search(server.output())
+        if found:
+            return int(found[1])
+        if not server.alive():
+            raise server.failure("uvicorn ended before it listened")
+        time.sleep(0.02)
+    raise server.failure(f"uvicorn did not listen within {timeout:.0f} s")
+
+
+def check(server: process.Server, port: int, route: str) -> str:
+    """Ask each question once, as a client would. Returns the name of the loop that serves."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    try:
+        path, body, wanted = ROUTES[route]
+        for _ in range(2):  # the second on the kept-alive connection
+            connection.request("GET" if body is None else "POST", path, body)
+            response = connection.getresponse()
+            got = response.read()
+            if response.status != 200 or got != wanted:
+                raise server.failure(
+                    f"wrong answer to {path}: status {response.status}, {len(got)} bytes, "
+                    f"{got[:60]!r}"
+                )
+        connection.request("GET", "/loop")
+        serving = str(json.loads(connection.getresponse().read())["loop"])
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        raise server.failure(f"no proper answer: {type(error).__name__}: {error}") from error
+    finally:
+        connection.close()
+    if server.name not in serving.split(".")[0]:
+        raise server.failure(f"the loop that serves is {serving}, not {server.name}")
+    return serving
+
+
+def require_wrk() -> str:
+    found = shutil.which("wrk")
+    if found is None:
+        raise SystemExit("wrk is not installed: apt-get install wrk")
+    said = subprocess.run([found, "-v"], capture_output=True, text=True).stdout
+    return " ".join(said.split()[:2])
+
+
+def wrk(server: process.Server, port: int, route: str, connections: int, seconds: float
+        ) -> dict[str, Any]:  # fmt: skip
+    """Load for a time; what wrk counted, and what the server spent on it."""
+    _, cpu = machine.cpus()
+    path, body, _ = ROUTES[route]
+    load = ["wrk", "--threads", "1", "--connections", str(connections),
+            "--duration", f"{max(1, round(seconds))}s", "--timeout", "10s",
+            "--script", str(process.BENCH / "wrk_report.lua"),
+            f"http://127.0.0.1:{port}{path}"]  # fmt: skip
+    if body is not None:
+        load += ["--", str(len(body))]
+    counted = counters.Counted(server.pid, process.pinned(cpu, load))
+    before = server.cpu_ns()
+    ran = subprocess.run(counted.command, capture_output=True, text=True, timeout=seconds + 60)
+    if not server.alive():
+        raise server.failure("the server died under load")
+    spent = server.cpu_ns() - before
+    more = counted.result()
+    lines = ran.stdout.strip().splitlines()
+    if ran.returncode != 0 or not lines or not lines[-1].startswith("{"):
+        raise server.failure(f"wrk failed: {(ran.stderr or ran.stdout).strip()}")
+    result: dict[str, Any] = json.loads(lines[-1])
+    requests = result["requests"]
+    if requests == 0:
+        raise server.failure("wrk got no answer at all")
+    result["rate"] = requests / (result["microseconds"] / 1e6)
+    result["cpu_us"] = spent / requests / 1e3
+    result["errors"] = sum(result[kind] for kind in ("connect", "read", "write", "timeout"))
+    if more is not None:
+        result["instructions"] = more["instructions"] / requests
+        result["cycles"] = more["cycles"] / requests
+    return result
