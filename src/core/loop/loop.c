@@ -1,0 +1,331 @@
+/* loop.c: one iteration, and the loop's life.
+ *
+ *  I1. An iteration's state is on the stack or in the loop, never in statics:
+ *      a step can be nested, driven from outside, or given another clock.
+ *  I2. Between release and acquire of the host's lock nothing of the host lane
+ *      is touched: a thread that holds the lock may be walking it (visit.c).
+ * Thread: loop.
+ */
+#include "loop/loop_i.h"
+
+#include <string.h>
+#include <time.h>
+
+#include "base/alloc.h"
+
+static int64_t
+loop_monotonic(void *arg)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+uint64_t
+yula__thread_token(void)
+{
+    static _Atomic uint64_t last;
+    static _Thread_local uint64_t token;
+    if (__builtin_expect(token == 0, 0))
+        token = atomic_fetch_add(&last, 1) + 1;
+    return token;
+}
+
+static void
+loop_init(yula_loop *loop, const yula_loop_options *options)
+{
+    const yula_allocator *allocator = options->allocator;
+
+    memset(loop, 0, sizeof(*loop));
+    loop->allocator = allocator != NULL ? *allocator : yula__malloc_allocator;
+    if (options->host != NULL) {
+        loop->host_table = *options->host;
+        loop->host = &loop->host_table;
+    }
+    yula_loop_set_clock(loop, options->clock, options->clock_arg);
+    for (int lane = 0; lane < YULA__LANES; lane++) {
+        yula__list_init(&loop->ready[lane]);
+        yula__list_init(&loop->batch[lane]);
+    }
+    yula__list_init(&loop->deferred);
+    loop->poller.fd = loop->wake_fd = -1;
+    loop->owner = yula__thread_token();
+}
+
+int
+yula_loop_new(const yula_loop_options *options, yula_loop **out)
+{
+    static const yula_loop_options defaults = {.size = sizeof(defaults)};
+
+    if (options == NULL)
+        options = &defaults;
+    if (options->size != sizeof(*options))
+        return -EINVAL;
+    const yula_allocator *allocator = options->allocator != NULL
+                                          ? options->allocator
+                                          : &yula__malloc_allocator;
+    yula_loop *loop = yula__allocator_alloc(allocator, sizeof(*loop));
+    if (loop == NULL)
+        return -ENOMEM;
+    loop_init(loop, options);
+    int err = yula__poller_init(&loop->poller);
+    if (err < 0)
+        goto free_loop;
+    err = yula__inbox_init(loop);
+    if (err < 0)
+        goto fini_poller;
+    *out = loop;
+    return 0;
+fini_poller:
+    yula__poller_fini(&loop->poller);
+free_loop:
+    yula__free(loop, loop);
+    return err;
+}
+
+void
+yula_loop_free(yula_loop *loop)
+{
+    loop->closed = true;
+    yula__workers_fini(loop);
+    yula__ready_run_deferred(loop);
+    yula__signals_fini(loop);
+    yula__timers_fini(loop);
+    yula__watchers_fini(loop);
+    yula__inbox_fini(loop);
+    yula__poller_fini(&loop->poller);
+    yula__free(loop, loop->read_buffer);
+    yula__free(loop, loop);
+}
+
+void
+yula_loop_forked(yula_loop *loop)
+{
+    /* The epoll set is shared with the parent: removing anything from it here
+     * would take it from the parent. Closing our descriptor of it does not. */
+    loop->closed = true;
+    yula__workers_forked(loop);
+    yula__signals_forked(loop);
+    yula__inbox_fini(loop);
+    yula__poller_fini(&loop->poller);
+}
+
+/* --- waiting ------------------------------------------------------------- */
+
+static int64_t
+loop_timeout(yula_loop *loop, int64_t deadline_ns)
+{
+    if (deadline_ns <= 0 || yula__ready_any(loop))
+        return 0;
+    int64_t timer_ns = yula__timers_next(loop);
+    if (timer_ns < deadline_ns)
+        deadline_ns = timer_ns;
+    if (deadline_ns == YULA_NEVER)
+        return YULA_NEVER;
+    int64_t timeout_ns = deadline_ns - yula_loop_now(loop);
+    return timeout_ns > 0 ? timeout_ns : 0;
+}
+
+/* Work of the native lane runs without the host's lock: give it up if the
+ * sleep has not done so. Returns whether the lock is given up now. */
+static bool
+loop_run_native(yula_loop *loop, int events, bool released, int *status)
+{
+    if (loop->watched_native > 0)
+        yula__watchers_collect(loop, events, 1u << YULA_LANE_NATIVE);
+    if (yula__list_empty(&loop->ready[YULA_LANE_NATIVE]))
+        return released;
+    if (!released)
+        loop->host->release(loop->host->arg);
+    *status = yula__ready_run(loop, YULA_LANE_NATIVE);
+    return true;
+}
+
+/* Poll, then queue: what was ready stays in front, posted work behind it, then
+ * the kernel's events, then timers. */
+static int
+loop_collect(yula_loop *loop, int64_t deadline_ns)
+{
+    if (__builtin_expect(loop->closed, 0))
+        return YULA_ECLOSED;
+    yula__ready_run_deferred(loop);
+    /* What a nested run's outer batch had left runs first. */
+    for (int lane = 0; lane < YULA__LANES; lane++)
+        yula__list_prepend_all(&loop->ready[lane], &loop->batch[lane]);
+
+    int64_t timeout_ns = loop_timeout(loop, deadline_ns);
+    if (timeout_ns > 0 && !yula__inbox_may_sleep(loop))
+        timeout_ns = 0;
+    bool released = timeout_ns > 0 && loop->host != NULL;
+    int events = 0, status = 0;
+
+    /* With nothing to watch and no sleep there is nothing the kernel could
+     * tell: the inbox is read directly. */
+    if (timeout_ns > 0 || loop->watched > 0) {
+        if (released)
+            loop->host->release(loop->host->arg);
+        events = yula__poller_wait(&loop->poller, timeout_ns, loop->events);
+        if (timeout_ns > 0) {
+            yula__inbox_awake(loop);
+            loop->stats.sleeps++;
+        }
+        if (events < 0) {
+            if (events != -EINTR)
+                status = events;
+            events = 0;
+        }
+    }
+    if (loop->host != NULL) {
+        released = loop_run_native(loop, events, released, &status);
+        if (released)
+            loop->host->acquire(loop->host->arg);
+    }
+    loop->stats.turns++;
+    loop->stats.events += (uint64_t)events;
+    yula__inbox_drain(loop);
+    if (events > 0)
+        yula__watchers_collect(loop, events,
+                               loop->host != NULL ? 1u << YULA_LANE_HOST : ~0u);
+    yula__timers_collect(loop);
+    if (status == 0 && loop->host != NULL)
+        status = loop->host->breathe(loop->host->arg);
+    return status;
+}
+
+/* --- running ------------------------------------------------------------- */
+
+int
+yula_loop_run_batch(yula_loop *loop)
+{
+    int status = 0;
+    if (loop->host == NULL)
+        status = yula__ready_run(loop, YULA_LANE_NATIVE);
+    if (status == 0)
+        status = yula__ready_run(loop, YULA_LANE_HOST);
+    return status;
+}
+
+int
+yula_loop_collect(yula_loop *loop)
+{
+    atomic_store_explicit(&loop->owner, yula__thread_token(),
+                          memory_order_relaxed);
+    yula__inbox_awake(loop);
+    return loop_collect(loop, 0);
+}
+
+int
+yula_loop_step(yula_loop *loop, int64_t deadline_ns)
+{
+    atomic_store_explicit(&loop->owner, yula__thread_token(),
+                          memory_order_relaxed);
+    int status = loop_collect(loop, deadline_ns);
+    return status != 0 ? status : yula_loop_run_batch(loop);
+}
+
+static bool
+loop_alive(const yula_loop *loop)
+{
+    return loop->refs > 0 || loop->timer_count > 0 || yula__ready_any(loop) ||
+           atomic_load(&loop->inbox) != NULL;
+}
+
+int
+yula_loop_run(yula_loop *loop)
+{
+    int status = 0;
+    while (status == 0 && loop_alive(loop)) {
+        status = yula_loop_step(loop, loop->stopping ? 0 : YULA_NEVER);
+        if (loop->stopping)
+            break;
+    }
+    loop->stopping = false;
+    return status;
+}
+
+void
+yula_loop_stop(yula_loop *loop)
+{
+    loop->stopping = true;
+}
+
+bool
+yula_loop_stopping(const yula_loop *loop)
+{
+    return loop->stopping;
+}
+
+void
+yula_loop_clear_stop(yula_loop *loop)
+{
+    loop->stopping = false;
+}
+
+void
+yula_loop_break(yula_loop *loop, int status)
+{
+    if (loop->break_status == 0)
+        loop->break_status = status;
+}
+
+/* --- from outside -------------------------------------------------------- */
+
+int
+yula_loop_fd(const yula_loop *loop)
+{
+    return loop->poller.fd;
+}
+
+int64_t
+yula_loop_next_deadline(yula_loop *loop)
+{
+    /* The foreign loop is about to sleep: posters must wake it. */
+    if (yula__ready_any(loop) || !yula__inbox_may_sleep(loop))
+        return 0;
+    return yula__timers_next(loop);
+}
+
+void
+yula_loop_ref(yula_loop *loop)
+{
+    loop->refs++;
+}
+
+void
+yula_loop_unref(yula_loop *loop)
+{
+    loop->refs--;
+}
+
+bool
+yula_loop_in_callback(const yula_loop *loop)
+{
+    return loop->in_callback > 0;
+}
+
+bool
+yula_loop_on_own_thread(const yula_loop *loop)
+{
+    return atomic_load_explicit(&loop->owner, memory_order_relaxed) ==
+           yula__thread_token();
+}
+
+int64_t
+yula_loop_now(yula_loop *loop)
+{
+    return loop->clock(loop->clock_arg);
+}
+
+void
+yula_loop_set_clock(yula_loop *loop, yula_clock_cb clock, void *arg)
+{
+    loop->clock = clock != NULL ? clock : loop_monotonic;
+    loop->clock_arg = clock != NULL ? arg : NULL;
+}
+
+void
+yula_loop_get_stats(const yula_loop *loop, yula_loop_stats *out)
+{
+    *out = loop->stats;
+    out->wakeups = atomic_load_explicit(&loop->wakeups, memory_order_relaxed);
+}

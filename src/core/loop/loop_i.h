@@ -1,0 +1,180 @@
+/* loop_i.h: the loop's state, shared by the rooms of the core. */
+#ifndef YULA__LOOP_I_H
+#define YULA__LOOP_I_H
+
+#include <stdatomic.h>
+
+#include <yula/loop.h>
+#include <yula/stream.h>
+#include <yula/timer.h>
+#include <yula/watcher.h>
+
+#include "base/list.h"
+#include "base/sys.h"
+#include "poll/poll.h"
+
+#define YULA__LANES 2
+
+/* A due time in the heap. The key is copied out of the timer so that sifting
+ * stays within the array. */
+typedef struct yula__timer_slot {
+    int64_t deadline_ns;
+    uint64_t order; /* of the start: equal deadlines fire in it */
+    yula_timer *timer;
+} yula__timer_slot;
+
+/* Who owns a descriptor. The generation counts the starts on this number. */
+typedef struct yula__fd_owner {
+    yula_watcher *watcher;
+    uint32_t generation;
+} yula__fd_owner;
+
+/* Memory of the core's own that waits for its callback (a look-up). When the
+ * loop is freed first, drop frees it; no worker runs by then. */
+typedef struct yula__request {
+    struct yula__request *next;
+    struct yula__request **link; /* what points here */
+    void (*drop)(yula_loop *loop, struct yula__request *request);
+} yula__request;
+
+/* sleep_state: what a poster must do after it pushed (inbox.c). */
+enum { YULA__AWAKE, YULA__ASLEEP };
+
+struct yula_loop {
+    /* ready.c: work that runs in the next batch, and the batch being run */
+    yula__list ready[YULA__LANES];
+    yula__list batch[YULA__LANES];
+    yula__list deferred; /* runs before the next callback */
+    int in_callback;     /* depth: a nested run makes it 2 */
+    int break_status;
+    bool stopping;
+    bool closed;
+
+    /* loop.c */
+    const yula_host *host; /* &host_table, or NULL */
+    yula_host host_table;
+    yula_allocator allocator;
+    yula_clock_cb clock;
+    void *clock_arg;
+    long refs;
+    _Atomic uint64_t owner; /* yula__thread_token of who runs the loop */
+    yula_loop_stats stats;
+
+    /* watcher.c */
+    yula__poller poller;
+    yula__fd_owner *fds; /* by number */
+    size_t fd_count;
+    size_t watched;        /* started watchers */
+    size_t watched_native; /* of those, in the native lane */
+    unsigned stale_streak; /* polls in a row that saw only stale events */
+    yula__poll_event events[YULA__POLL_EVENTS];
+
+    /* timer.c */
+    yula__timer_slot *timers;
+    size_t timer_count;
+    size_t timer_capacity;
+    uint64_t timer_order;
+
+    /* inbox.c: written by other threads, so on a line of its own */
+    char pad_before_[64];
+    _Atomic(yula_work *) inbox;
+    _Atomic int sleep_state;
+    _Atomic uint64_t wakeups; /* stats.wakeups */
+    int wake_fd;
+    char pad_after_[64];
+
+    /* io/stream.c: where streams without an alloc of their own receive */
+    char *read_buffer; /* YULA_STREAM_READ_MAX bytes */
+
+    /* worker.c, signal.c: theirs alone; NULL until first used */
+    struct yula__workers *workers;
+    struct yula__signals *signals;
+    yula__request *requests; /* worker.c: not yet answered */
+};
+
+static inline void *
+yula__alloc(yula_loop *loop, size_t len)
+{
+    return loop->allocator.alloc(len, loop->allocator.arg);
+}
+
+static inline void *
+yula__resize(yula_loop *loop, void *memory, size_t len)
+{
+    return loop->allocator.resize(memory, len, loop->allocator.arg);
+}
+
+static inline void
+yula__free(yula_loop *loop, void *memory)
+{
+    loop->allocator.free(memory, loop->allocator.arg);
+}
+
+/* loop.c: a number no other thread of the process ever has. */
+uint64_t yula__thread_token(void);
+
+/* ready.c */
+int yula__ready_run(yula_loop *loop, yula_lane lane);
+void yula__ready_run_deferred(yula_loop *loop);
+
+static inline bool
+yula__ready_any(const yula_loop *loop)
+{
+    return !yula__list_empty(&loop->ready[YULA_LANE_HOST]) ||
+           !yula__list_empty(&loop->ready[YULA_LANE_NATIVE]) ||
+           !yula__list_empty(&loop->batch[YULA_LANE_HOST]) ||
+           !yula__list_empty(&loop->batch[YULA_LANE_NATIVE]);
+}
+
+/* inbox.c */
+int yula__inbox_init(yula_loop *loop);
+void yula__inbox_fini(yula_loop *loop);
+/* Move posted work behind the ready queue, oldest first. */
+void yula__inbox_drain(yula_loop *loop);
+/* Announce a sleep; returns false if there is posted work after all. Pairs with
+ * yula_work_post. */
+bool yula__inbox_may_sleep(yula_loop *loop);
+void yula__inbox_awake(yula_loop *loop);
+
+/* timer.c */
+void yula__timers_fini(yula_loop *loop);
+/* Queue the timers that are due. */
+void yula__timers_collect(yula_loop *loop);
+/* The earliest deadline, or YULA_NEVER. */
+static inline int64_t
+yula__timers_next(const yula_loop *loop)
+{
+    return loop->timer_count > 0 ? loop->timers[0].deadline_ns : YULA_NEVER;
+}
+
+/* watcher.c */
+void yula__watchers_fini(yula_loop *loop);
+/* Queue the watchers that the events are for; lanes is a set of 1 << lane. */
+void yula__watchers_collect(yula_loop *loop, int count, unsigned lanes);
+/* After a poll whose events were all stale, now and then: make a new poller. */
+void yula__watchers_shed_stale(yula_loop *loop);
+/* A watcher of the core's own: does not keep yula_loop_run alive. */
+int yula__watcher_start_internal(yula_watcher *watcher, int fd,
+                                 unsigned interest, yula_watcher_cb cb,
+                                 void *arg);
+
+/* worker.c and signal.c */
+void yula__workers_fini(yula_loop *loop);
+void yula__workers_forked(yula_loop *loop);
+void yula__request_add(yula_loop *loop, yula__request *request);
+void yula__request_remove(yula__request *request);
+void yula__signals_fini(yula_loop *loop);
+void yula__signals_forked(yula_loop *loop);
+
+/* visit.c: every work the loop holds in the host lane, the inbox apart (its
+ * items are strong roots). For a host that collects cycles. visit returns
+ * nonzero to end the walk. Thread: any that holds the host's lock. */
+typedef int (*yula__visit_cb)(yula_work *work, void *arg);
+int yula__loop_visit(yula_loop *loop, yula__visit_cb visit, void *arg);
+
+#ifdef YULA__DEBUG
+/* Walk the whole loop and abort on a broken invariant. */
+void yula__loop_check(yula_loop *loop);
+#endif
+
+#endif /* YULA__LOOP_I_H */

@@ -1,0 +1,86 @@
+/* ready.c: the queue of ready work, and running one batch of it.
+ *
+ *  I1. A batch is what was ready when it began; what it queues waits.
+ *  I2. A break leaves the rest of the batch queued, in front.
+ *  I3. Deferred work is done before the next callback starts.
+ * Thread: loop.
+ */
+#include "loop/loop_i.h"
+
+void
+yula_work_init(yula_work *work, yula_lane lane, yula_work_cb cb, void *arg)
+{
+    *work = (yula_work){.cb = cb, .arg = arg, .lane = lane};
+}
+
+void
+yula_work_queue(yula_loop *loop, yula_work *work)
+{
+    if (!yula__work_queued(work))
+        yula__list_append(&loop->ready[work->lane], work);
+}
+
+bool
+yula_work_cancel(yula_work *work)
+{
+    if (!yula__work_queued(work))
+        return false;
+    yula__list_remove(work);
+    return true;
+}
+
+void
+yula_loop_defer(yula_loop *loop, yula_work *work)
+{
+    if (!yula__work_queued(work))
+        yula__list_append(&loop->deferred, work);
+}
+
+void
+yula__ready_run_deferred(yula_loop *loop)
+{
+    while (!yula__list_empty(&loop->deferred)) {
+        yula_work *work = yula__list_take_first(&loop->deferred);
+        work->cb(work, work->arg);
+    }
+}
+
+/* Let the host look around. Its verdict is a break like any other. */
+static void
+ready_breathe(yula_loop *loop)
+{
+    int status = loop->host->breathe(loop->host->arg);
+    if (status != 0)
+        yula_loop_break(loop, status);
+}
+
+int
+yula__ready_run(yula_loop *loop, yula_lane lane)
+{
+    yula__list *batch = &loop->batch[lane];
+    unsigned until_breath = YULA_HOST_BREATH;
+    uint64_t count = 0;
+
+    yula__list_prepend_all(batch, &loop->ready[lane]);
+    loop->in_callback++;
+    while (!yula__list_empty(batch) && loop->break_status == 0) {
+        yula_work *work = yula__list_take_first(batch);
+        work->cb(work, work->arg);
+        count++;
+        if (!yula__list_empty(&loop->deferred))
+            yula__ready_run_deferred(loop);
+        if (--until_breath == 0) {
+            until_breath = YULA_HOST_BREATH;
+            if (lane == YULA_LANE_HOST && loop->host != NULL)
+                ready_breathe(loop);
+        }
+    }
+    loop->in_callback--;
+    loop->stats.callbacks += count;
+    if (loop->break_status == 0)
+        return 0;
+    yula__list_prepend_all(&loop->ready[lane], batch);
+    int status = loop->break_status;
+    loop->break_status = 0;
+    return status;
+}
