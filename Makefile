@@ -22,7 +22,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 # Debian packages, by purpose.
 BUILD_PACKAGES := gcc libc6-dev
 PYTHON_PACKAGES := python3 python3-venv python3-dev
-TEST_PACKAGES := ca-certificates curl openssl postgresql procps redis-server
+TEST_PACKAGES := ca-certificates curl openssl pkg-config postgresql procps redis-server
 RUN_PACKAGES := ca-certificates procps wrk
 LINT_PACKAGES := cppcheck
 
@@ -66,9 +66,9 @@ $(VENV)/.stamp-test: tests/requirements.txt $(VENV)/.stamp-tools
 	@$(PIP) -r tests/requirements.txt
 	@touch $@
 
-$(VENV)/.stamp-bench: bench/requirements.txt $(VENV)/.stamp-tools
-	@echo 'installing bench/requirements.txt'
-	@$(PIP) -r bench/requirements.txt
+$(VENV)/.stamp-bench: tools/requirements-bench.txt $(VENV)/.stamp-tools
+	@echo 'installing tools/requirements-bench.txt'
+	@$(PIP) -r tools/requirements-bench.txt
 	@touch $@
 
 $(VENV)/.stamp-lint: tools/requirements-lint.txt $(VENV)/.stamp-tools
