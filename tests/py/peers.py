@@ -111,7 +111,9 @@ async def wired(protocol, kind="tcp", *, accepted=False, buffer=None):
         try:
             yield transport, peer
         finally:
-            transport.abort()
+            # asyncio's abort() fails on a transport that was already lost.
+            if not protocol.lost.done():
+                transport.abort()
             await turns(2)
 
 
@@ -132,7 +134,7 @@ async def receive(peer, count):
     data = bytearray()
     while len(data) < count:
         try:
-            chunk = peer.recv(count - len(data))
+            chunk = peer.recv(min(count - len(data), 1 << 20))
         except BlockingIOError:
             await asyncio.sleep(0)
             continue
