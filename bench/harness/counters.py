@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -56,3 +58,29 @@ class Counted:
         self._file.unlink()
         self._file = None
         return parse(text)
+
+
+def whole_run(command: list[str], tool: str, timeout: float) -> int:
+    """User instructions of a command from start to end, by 'perf' or by 'valgrind'."""
+    if tool == "perf":
+        full = ["perf", "stat", "-x,", "-e", EVENTS, "--", *command]
+    else:
+        full = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", *command]
+    env = {**os.environ, "PYTHONHASHSEED": "0"}
+    ran = subprocess.run(full, capture_output=True, text=True, timeout=timeout, env=env)
+    if ran.returncode != 0:
+        raise RuntimeError(f"{' '.join(full)}: exit status {ran.returncode}\n{ran.stderr}")
+    if tool == "perf":
+        counted = parse(ran.stderr)
+        found = counted and counted["instructions"]
+    else:
+        found = collected(ran.stderr)
+    if found is None:
+        raise RuntimeError(f"{tool} did not say how many instructions it counted\n{ran.stderr}")
+    return int(found)
+
+
+def collected(valgrind_output: str) -> int | None:
+    """The total that callgrind prints at exit."""
+    found = re.search(r"Collected : (\d+)", valgrind_output)
+    return int(found[1]) if found else None

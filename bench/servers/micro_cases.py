@@ -1,0 +1,196 @@
+"""The small operations of a loop, one function each; run by micro.py in a process per loop.
+
+    python micro_cases.py --loop uvloop --case call_soon --repeats 5
+
+Prints a line of JSON for every case: CPU and wall time of one operation, best of the repeats.
+CPU time, because the process has one CPU to itself in name only: what else the machine does
+must not count.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import socket
+import threading
+import time
+from collections.abc import Awaitable, Callable
+
+import loops
+
+BATCH = 1000  # how many callbacks or timers stand in a queue at a time
+
+
+def nothing() -> None:
+    pass
+
+
+async def call_soon(count: int) -> None:
+    """A queue of callbacks that do nothing."""
+    loop = asyncio.get_running_loop()
+    for _ in range(count // BATCH):
+        for _ in range(BATCH):
+            loop.call_soon(nothing)
+        await asyncio.sleep(0)
+
+
+async def call_soon_chain(count: int) -> None:
+    """A callback that schedules itself: one turn of the loop each."""
+    loop = asyncio.get_running_loop()
+    done = loop.create_future()
+
+    def step(left: int) -> None:
+        if left:
+            loop.call_soon(step, left - 1)
+        else:
+            done.set_result(None)
+
+    loop.call_soon(step, count)
+    await done
+
+
+async def timer_cancel(count: int) -> None:
+    """A timer made and cancelled at once, as every timeout that does not strike."""
+    loop = asyncio.get_running_loop()
+    for _ in range(count // BATCH):
+        for _ in range(BATCH):
+            loop.call_later(60, nothing).cancel()
+        await asyncio.sleep(0)
+
+
+async def timer_fire(count: int) -> None:
+    """A timer made, and run when it is due (at once)."""
+    loop = asyncio.get_running_loop()
+    for _ in range(count // BATCH):
+        done = loop.create_future()
+        due = loop.time()
+        for _ in range(BATCH - 1):
+            loop.call_at(due, nothing)
+        loop.call_at(due, done.set_result, None)
+        await done
+
+
+async def sleep_0(count: int) -> None:
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+async def no_operation() -> None:
+    pass
+
+
+async def task_gather(count: int) -> None:
+    """Tasks made and gathered, 100 at a time."""
+    for _ in range(count // 100):
+        await asyncio.gather(*[asyncio.create_task(no_operation()) for _ in range(100)])
+
+
+async def future_wakeup(count: int) -> None:
+    """A task that waits for a future which a callback resolves."""
+    loop = asyncio.get_running_loop()
+    for _ in range(count):
+        future = loop.create_future()
+        loop.call_soon(future.set_result, None)
+        await future
+
+
+async def threadsafe(count: int, threads: int) -> None:
+    loop = asyncio.get_running_loop()
+    done = loop.create_future()
+    left = count
+
+    def arrived() -> None:
+        nonlocal left
+        left -= 1
+        if not left:
+            done.set_result(None)
+
+    def post() -> None:
+        for _ in range(count // threads):
+            loop.call_soon_threadsafe(arrived)
+
+    posters = [threading.Thread(target=post) for _ in range(threads)]
+    for poster in posters:
+        poster.start()
+    await done
+    for poster in posters:
+        poster.join()
+
+
+async def threadsafe_1(count: int) -> None:
+    await threadsafe(count, 1)
+
+
+async def threadsafe_4(count: int) -> None:
+    await threadsafe(count, 4)
+
+
+async def executor(count: int) -> None:
+    """A function run by a worker thread, one after the other."""
+    loop = asyncio.get_running_loop()
+    for _ in range(count):
+        await loop.run_in_executor(None, nothing)
+
+
+async def executor_100(count: int) -> None:
+    """The same with 100 in flight."""
+    loop = asyncio.get_running_loop()
+    for _ in range(count // 100):
+        await asyncio.gather(*[loop.run_in_executor(None, nothing) for _ in range(100)])
+
+
+async def getaddrinfo(count: int) -> None:
+    """The address of a literal: nothing to look up."""
+    loop = asyncio.get_running_loop()
+    for _ in range(count):
+        await loop.getaddrinfo("127.0.0.1", 80, type=socket.SOCK_STREAM)
+
+
+# The counts take about 50 ms on asyncio; all divide by BATCH or 100 where the case needs it.
+CASES: dict[str, tuple[Callable[[int], Awaitable[None]], int]] = {
+    "call_soon": (call_soon, 50_000),
+    "call_soon_chain": (call_soon_chain, 30_000),
+    "timer_cancel": (timer_cancel, 30_000),
+    "timer_fire": (timer_fire, 20_000),
+    "sleep_0": (sleep_0, 20_000),
+    "task_gather": (task_gather, 10_000),
+    "future_wakeup": (future_wakeup, 10_000),
+    "threadsafe_1": (threadsafe_1, 20_000),
+    "threadsafe_4": (threadsafe_4, 20_000),
+    "executor": (executor, 1_000),
+    "executor_100": (executor_100, 2_000),
+    "getaddrinfo": (getaddrinfo, 1_000),
+}
+
+
+async def measure(case: str, count: int | None, repeats: int) -> dict[str, object]:
+    function, usual = CASES[case]
+    count = count or usual
+    await function(max(BATCH, count // 10) if repeats else count)  # warm-up, and threads start
+    cpu, wall = [], []
+    for _ in range(repeats):
+        began, cpu_began = time.perf_counter_ns(), time.process_time_ns()
+        await function(count)
+        cpu.append(time.process_time_ns() - cpu_began)
+        wall.append(time.perf_counter_ns() - began)
+    best = {"cpu_ns": min(cpu) / count, "wall_ns": min(wall) / count} if repeats else {}
+    loop = loops.type_name(asyncio.get_running_loop())
+    return {"case": case, "count": count, "loop": loop, **best}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--loop", choices=sorted(loops.FACTORIES), default="asyncio")
+    parser.add_argument("--case", action="append", choices=list(CASES), help="(all)")
+    parser.add_argument("--repeats", type=int, default=5, help="0: run it once, unmeasured")
+    parser.add_argument("--count", type=int, help="operations in a repeat")
+    arguments = parser.parse_args()
+    for case in arguments.case or list(CASES):
+        with asyncio.Runner(loop_factory=loops.factory(arguments.loop)) as runner:
+            result = runner.run(measure(case, arguments.count, arguments.repeats))
+        print(json.dumps(result), flush=True)
+
+
+if __name__ == "__main__":
+    main()
