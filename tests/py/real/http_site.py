@@ -293,6 +293,9 @@ async def serve_aiohttp(kind, site, certificate, uds):
     return listening._server, runner.cleanup
 
 
+app = AsgiSite(Site())  # for `uvicorn http_site:app`
+
+
 async def main(kind):
     assert type(asyncio.get_running_loop()) is yula.Loop
     stopped = asyncio.Event()
