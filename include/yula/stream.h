@@ -52,7 +52,7 @@ typedef struct yula_stream_ops {
 #define YULA_STREAM_LOW (16u * 1024u)
 
 /* Make a stream on a connected, non-blocking socket. Nothing is reported until
- * yula_stream_start.
+ * yula_stream_start. On TCP, TCP_NODELAY is set: writes are gathered here.
  *
  * fd   the stream's on success, the caller's on failure.
  * ops  borrowed, as long as the stream.
@@ -114,6 +114,15 @@ YULA_API void yula_stream_set_marks(yula_stream *stream, size_t low,
 
 /* The descriptor. It stays the stream's. Thread: loop. */
 YULA_API int yula_stream_fd(const yula_stream *stream);
+
+/* Use another table from the next report on (ops: borrowed). Thread: loop. */
+YULA_API void yula_stream_set_ops(yula_stream *stream,
+                                  const yula_stream_ops *ops);
+
+/* The stream that a descriptor belongs to, or NULL; and its arg. Thread: loop.
+ */
+YULA_API yula_stream *yula_stream_of(yula_loop *loop, int fd);
+YULA_API void *yula_stream_arg(const yula_stream *stream);
 
 /* Connect a new socket to an address.
  *

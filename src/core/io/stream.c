@@ -1,0 +1,531 @@
+/* stream.c: a connected byte stream: remembered readiness, one read a turn,
+ * gathered writes.
+ *
+ *  I1. The descriptor is registered once, edge-triggered; `readable` says that
+ *      a read may find something, and is cleared only by proof: EAGAIN, 0, or,
+ *      on TCP with nothing special reported, a read shorter than asked for.
+ *      (Data and FIN arrive as one event; so do urgent data, and on Unix
+ *      sockets descriptors: there a short read proves nothing.)
+ *  I2. queued == sum of the lengths of the chunks; blocked means the kernel
+ *      refused bytes and a WRITABLE event will come.
+ *  I3. After yula_stream_free fd is -1 and no callback runs; the memory goes
+ *      when the callback in progress is over.
+ * Thread: loop.
+ */
+#include "io/stream_i.h"
+
+#include <limits.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <string.h>
+
+/* Pieces of one sendmsg; more are taken by the next one. Linux takes 1024. */
+#define STREAM_IOV_MAX 64
+
+#define STREAM_TROUBLE                                                         \
+    (YULA_READ_CLOSED | YULA_HANGUP | YULA_ERROR | YULA_PRIORITY)
+
+static void stream_on_event(yula_watcher *watcher, unsigned events, void *arg);
+static void stream_deferred(yula_work *work, void *arg);
+
+/* --- reading ------------------------------------------------------------- */
+
+static char *
+stream_loop_buffer(yula_loop *loop)
+{
+    if (loop->read_buffer == NULL)
+        loop->read_buffer = yula__alloc(loop, YULA_STREAM_READ_MAX);
+    return loop->read_buffer;
+}
+
+static void
+stream_fail(yula_stream *stream, int status, bool writing)
+{
+    if (stream->failed)
+        return;
+    stream->failed = true;
+    stream->reading = false;
+    stream->ops->failed(stream, status, writing, stream->arg);
+}
+
+static int
+stream_buffer(yula_stream *stream, void **base, size_t *len)
+{
+    if (stream->ops->alloc == NULL) {
+        *base = stream_loop_buffer(stream->loop);
+        *len = YULA_STREAM_READ_MAX;
+        return *base != NULL ? 0 : -ENOMEM;
+    }
+    *len = 0;
+    int err = stream->ops->alloc(stream, base, len, stream->arg);
+    return err < 0 ? err : *len == 0 ? -ENOBUFS : 0;
+}
+
+static void
+stream_read(yula_stream *stream)
+{
+    void *base;
+    size_t len;
+
+    int err = stream_buffer(stream, &base, &len);
+    if (stream->fd < 0 || !stream->reading)
+        return; /* closed or paused by alloc */
+    if (err < 0) {
+        stream_fail(stream, err, false);
+        return;
+    }
+    ssize_t n = yula__sys_recv(stream->fd, base, len);
+    if (n > 0) {
+        if ((size_t)n < len && stream->tcp && stream->trouble == 0)
+            stream->readable = false;
+        stream->ops->read(stream, base, (size_t)n, stream->arg);
+        if (stream->readable && stream->fd >= 0 && stream->reading)
+            yula_watcher_again(&stream->watcher, 0);
+        return;
+    }
+    stream->readable = false;
+    if (n == 0) {
+        stream->reading = false;
+        stream->ended = true;
+        stream->ops->ended(stream, stream->arg);
+    }
+    else if (n != -EAGAIN) {
+        stream_fail(stream, (int)n, false);
+    }
+    else {
+        stream->trouble &= ~(unsigned)YULA_PRIORITY;
+    }
+}
+
+void
+yula_stream_start(yula_stream *stream)
+{
+    if (stream->ended || stream->failed)
+        return;
+    stream->reading = true;
+    if (stream->readable)
+        yula_watcher_again(&stream->watcher, 0);
+}
+
+void
+yula_stream_stop(yula_stream *stream)
+{
+    stream->reading = false;
+}
+
+/* --- the queue of chunks ------------------------------------------------- */
+
+static int
+queue_reserve(yula_stream *stream)
+{
+    yula__chunk *items = stream->chunks;
+    unsigned count = stream->chunk_end - stream->chunk_first;
+
+    if (stream->chunk_end < stream->chunk_capacity)
+        return 0;
+    if (stream->chunk_first >= stream->chunk_capacity / 2) {
+        memmove(items, items + stream->chunk_first, count * sizeof(*items));
+    }
+    else {
+        unsigned capacity = stream->chunk_capacity * 2;
+        yula__chunk *grown = yula__alloc(stream->loop,
+                                         capacity * sizeof(*grown));
+        if (grown == NULL)
+            return -ENOMEM;
+        memcpy(grown, items + stream->chunk_first, count * sizeof(*items));
+        if (items != stream->first_chunks)
+            yula__free(stream->loop, items);
+        stream->chunks = grown;
+        stream->chunk_capacity = capacity;
+    }
+    stream->chunk_first = 0;
+    stream->chunk_end = count;
+    return 0;
+}
+
+static void
+queue_emptied(yula_stream *stream)
+{
+    stream->chunk_first = stream->chunk_end = 0;
+    if (stream->chunks != stream->first_chunks) {
+        yula__free(stream->loop, stream->chunks);
+        stream->chunks = stream->first_chunks;
+        stream->chunk_capacity = YULA__STREAM_FIRST_CHUNKS;
+    }
+}
+
+/* The chunk is out of the queue: whatever release does meets a whole queue. */
+static void
+chunk_release(yula_stream *stream, yula__chunk chunk)
+{
+    if (chunk.copy != NULL)
+        yula__free(stream->loop, chunk.copy);
+    else if (chunk.owner != NULL)
+        stream->ops->release(chunk.owner);
+}
+
+/* Take n sent bytes off the front. */
+static void
+queue_consume(yula_stream *stream, size_t n)
+{
+    stream->queued -= n;
+    while (n > 0) {
+        yula__chunk *chunk = &stream->chunks[stream->chunk_first];
+        if (n < chunk->len) {
+            chunk->base += n;
+            chunk->len -= n;
+            return;
+        }
+        n -= chunk->len;
+        yula__chunk done = *chunk;
+        if (++stream->chunk_first == stream->chunk_end)
+            queue_emptied(stream);
+        chunk_release(stream, done);
+    }
+}
+
+static void
+queue_drop(yula_stream *stream)
+{
+    stream->queued = 0;
+    while (stream->chunk_first < stream->chunk_end) {
+        yula__chunk done = stream->chunks[stream->chunk_first];
+        if (++stream->chunk_first == stream->chunk_end)
+            queue_emptied(stream);
+        chunk_release(stream, done);
+    }
+}
+
+static int
+queue_push(yula_stream *stream, const char *base, size_t len, void *owner)
+{
+    yula__chunk chunk = {.base = base, .len = len, .owner = owner};
+
+    int err = queue_reserve(stream);
+    if (err < 0)
+        return err;
+    if (owner == NULL) {
+        chunk.copy = yula__alloc(stream->loop, len);
+        if (chunk.copy == NULL)
+            return -ENOMEM;
+        chunk.base = memcpy(chunk.copy, base, len);
+    }
+    stream->chunks[stream->chunk_end++] = chunk;
+    stream->queued += len;
+    return 0;
+}
+
+/* --- writing ------------------------------------------------------------- */
+
+static ssize_t
+stream_send_once(yula_stream *stream)
+{
+    const yula__chunk *chunk = &stream->chunks[stream->chunk_first];
+    unsigned count = stream->chunk_end - stream->chunk_first;
+
+    if (count == 1)
+        return yula__sys_send(stream->fd, chunk->base, chunk->len);
+    struct iovec pieces[STREAM_IOV_MAX];
+    if (count > STREAM_IOV_MAX)
+        count = STREAM_IOV_MAX;
+    for (unsigned i = 0; i < count; i++)
+        pieces[i] = (struct iovec){.iov_base = (void *)chunk[i].base,
+                                   .iov_len = chunk[i].len};
+    struct msghdr message = {.msg_iov = pieces, .msg_iovlen = count};
+    return yula__sys_sendmsg(stream->fd, &message);
+}
+
+/* Unix sockets report an edge for every send, so they ask for WRITABLE only
+ * while blocked; TCP asks once. */
+static void
+stream_want_writable(yula_stream *stream, bool wanted)
+{
+    unsigned interest = stream->watcher.interest;
+    if (stream->tcp || stream->watcher.fd < 0)
+        return;
+    interest = wanted ? interest | YULA_WRITABLE
+                      : interest & ~(unsigned)YULA_WRITABLE;
+    if (interest != stream->watcher.interest)
+        yula__must(yula_watcher_modify(&stream->watcher, interest) == 0);
+}
+
+static void
+stream_shutdown_now(yula_stream *stream)
+{
+    stream->shutdown_done = true;
+    /* A peer that is gone already needs no goodbye. */
+    (void)yula__sys_shutdown(stream->fd, SHUT_WR);
+}
+
+static void
+stream_write_failed(yula_stream *stream, int status)
+{
+    if (stream->failed)
+        return;
+    stream->failed = true;
+    stream->reading = false;
+    stream->write_status = status;
+    /* Reported from a turn of its own, not from inside a write. */
+    yula_work_queue(stream->loop, &stream->failure);
+    queue_drop(stream);
+}
+
+static void
+stream_report_failure(yula_work *work, void *arg)
+{
+    yula_stream *stream = arg;
+    stream->ops->failed(stream, stream->write_status, true, stream->arg);
+}
+
+/* Send until the queue is empty or the kernel refuses: a refusal, not a short
+ * count, is what makes the kernel promise an event. */
+static void
+stream_send(yula_stream *stream)
+{
+    while (stream->queued > 0) {
+        ssize_t n = stream_send_once(stream);
+        if (n == -EAGAIN) {
+            stream->blocked = true;
+            stream_want_writable(stream, true);
+            return;
+        }
+        if (n < 0) {
+            stream_write_failed(stream, (int)n);
+            return;
+        }
+        queue_consume(stream, (size_t)n);
+        if (stream->fd < 0)
+            return; /* freed by a release */
+    }
+    if (stream->shutdown_wanted && !stream->shutdown_done)
+        stream_shutdown_now(stream);
+}
+
+void
+yula_stream_flush(yula_stream *stream)
+{
+    if (stream->queued > 0 && !stream->blocked && stream->fd >= 0)
+        stream_send(stream);
+}
+
+/* The end of the callback: send what it wrote, or let go of a freed stream. */
+static void
+stream_deferred(yula_work *work, void *arg)
+{
+    yula_stream *stream = arg;
+    if (stream->fd >= 0)
+        yula_stream_flush(stream);
+    else
+        yula__free(stream->loop, stream);
+}
+
+static void
+stream_check_high(yula_stream *stream)
+{
+    if (stream->pressed || stream->failed || stream->queued <= stream->high)
+        return;
+    stream->pressed = true;
+    if (stream->ops->pressure != NULL)
+        stream->ops->pressure(stream, true, stream->arg);
+}
+
+/* Copying is only needed for what cannot be sent at once. Returns how much was
+ * sent. */
+static size_t
+stream_send_uncopied(yula_stream *stream, const void *base, size_t len)
+{
+    if (stream->queued > 0 || stream->blocked)
+        return 0;
+    ssize_t n = yula__sys_send(stream->fd, base, len);
+    if (n >= 0)
+        return (size_t)n;
+    if (n != -EAGAIN) {
+        stream_write_failed(stream, (int)n);
+        return len;
+    }
+    stream->blocked = true;
+    stream_want_writable(stream, true);
+    return 0;
+}
+
+int
+yula_stream_write(yula_stream *stream, const void *base, size_t len,
+                  void *owner)
+{
+    if (__builtin_expect(stream->shutdown_wanted, 0))
+        return -EPIPE;
+    if (__builtin_expect(stream->failed || len == 0, 0)) {
+        if (owner != NULL)
+            stream->ops->release(owner);
+        return 0;
+    }
+    size_t sent = 0;
+    if (owner == NULL) {
+        sent = stream_send_uncopied(stream, base, len);
+        if (sent == len)
+            return 0;
+    }
+    int err = queue_push(stream, (const char *)base + sent, len - sent, owner);
+    if (err < 0 && sent > 0)
+        stream_write_failed(stream, err); /* half a message is on its way */
+    if (err < 0)
+        return sent > 0 ? 0 : err;
+    if (!stream->blocked) {
+        if (stream->loop->in_callback == 0 || stream->queued > stream->high)
+            stream_send(stream);
+        else
+            yula_loop_defer(stream->loop, &stream->deferred);
+    }
+    if (__builtin_expect(stream->queued > stream->high, 0))
+        stream_check_high(stream);
+    return 0;
+}
+
+static void
+stream_writable(yula_stream *stream)
+{
+    stream->blocked = false;
+    stream_send(stream);
+    if (stream->fd < 0 || stream->failed || stream->blocked)
+        goto check_low;
+    stream_want_writable(stream, false);
+    if (stream->ops->drained != NULL)
+        stream->ops->drained(stream, stream->arg);
+check_low:
+    if (stream->fd >= 0 && stream->pressed && stream->queued <= stream->low) {
+        stream->pressed = false;
+        if (stream->ops->pressure != NULL)
+            stream->ops->pressure(stream, false, stream->arg);
+    }
+}
+
+int
+yula_stream_shutdown(yula_stream *stream)
+{
+    if (stream->shutdown_wanted)
+        return -EALREADY;
+    stream->shutdown_wanted = true;
+    yula_stream_flush(stream);
+    if (stream->queued == 0 && !stream->shutdown_done && !stream->failed)
+        stream_shutdown_now(stream);
+    return 0;
+}
+
+size_t
+yula_stream_queued(yula_stream *stream)
+{
+    yula_stream_flush(stream);
+    return stream->queued;
+}
+
+void
+yula_stream_set_marks(yula_stream *stream, size_t low, size_t high)
+{
+    stream->low = low;
+    stream->high = high;
+    if (stream->queued > high) {
+        yula_stream_flush(stream);
+        stream_check_high(stream);
+    }
+}
+
+/* --- life ---------------------------------------------------------------- */
+
+/* Reads come first, as in asyncio, whose selector queues the reader's handle
+ * before the writer's. */
+static void
+stream_on_event(yula_watcher *watcher, unsigned events, void *arg)
+{
+    yula_stream *stream = arg;
+
+    stream->trouble |= events & STREAM_TROUBLE;
+    if (events & (YULA_READABLE | STREAM_TROUBLE))
+        stream->readable = true;
+    if (stream->readable && stream->reading)
+        stream_read(stream);
+    if (stream->blocked && stream->fd >= 0 &&
+        (events & (YULA_WRITABLE | YULA_HANGUP | YULA_ERROR)))
+        stream_writable(stream);
+}
+
+int
+yula_stream_new(yula_loop *loop, yula_lane lane, int fd,
+                const yula_stream_ops *ops, void *arg, yula_stream **out)
+{
+    int protocol = yula__sys_getsockopt(fd, SOL_SOCKET, SO_PROTOCOL);
+    yula_stream *stream = yula__alloc(loop, sizeof(*stream));
+    if (stream == NULL)
+        return -ENOMEM;
+    memset(stream, 0, sizeof(*stream));
+    stream->loop = loop;
+    stream->fd = fd;
+    stream->ops = ops;
+    stream->arg = arg;
+    stream->tcp = protocol == IPPROTO_TCP;
+    if (stream->tcp) /* writes are gathered here, not by Nagle's algorithm */
+        (void)yula__sys_setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+    stream->low = YULA_STREAM_LOW;
+    stream->high = YULA_STREAM_HIGH;
+    stream->chunks = stream->first_chunks;
+    stream->chunk_capacity = YULA__STREAM_FIRST_CHUNKS;
+    yula_work_init(&stream->deferred, lane, stream_deferred, stream);
+    yula_work_init(&stream->failure, lane, stream_report_failure, stream);
+    yula_watcher_init(loop, &stream->watcher, lane);
+    unsigned interest = YULA_READABLE | YULA_EDGE;
+    if (stream->tcp)
+        interest |= YULA_WRITABLE | YULA_PRIORITY;
+    int err = yula_watcher_start(&stream->watcher, fd, interest,
+                                 stream_on_event, stream);
+    if (err < 0) {
+        yula__free(loop, stream);
+        return err;
+    }
+    *out = stream;
+    return 0;
+}
+
+int
+yula_stream_free(yula_stream *stream, bool close_fd)
+{
+    yula_loop *loop = stream->loop;
+    int fd = stream->fd;
+
+    stream->reading = false;
+    stream->failed = true; /* what a release writes is dropped */
+    yula_watcher_stop(&stream->watcher);
+    yula_work_cancel(&stream->failure);
+    yula_work_cancel(&stream->deferred);
+    queue_drop(stream);
+    stream->fd = -1;
+    if (close_fd)
+        yula__sys_close(fd);
+    yula_loop_defer(loop, &stream->deferred); /* our callers look at fd first */
+    return fd;
+}
+
+int
+yula_stream_fd(const yula_stream *stream)
+{
+    return stream->fd;
+}
+
+void
+yula_stream_set_ops(yula_stream *stream, const yula_stream_ops *ops)
+{
+    stream->ops = ops;
+}
+
+yula_stream *
+yula_stream_of(yula_loop *loop, int fd)
+{
+    yula_watcher *watcher = yula_watcher_of(loop, fd);
+    if (watcher == NULL || watcher->cb != stream_on_event)
+        return NULL;
+    return yula__container_of(watcher, yula_stream, watcher);
+}
+
+void *
+yula_stream_arg(const yula_stream *stream)
+{
+    return stream->arg;
+}
