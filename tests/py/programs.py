@@ -56,8 +56,14 @@ def without_uvloop(folder):
     hidden.mkdir(exist_ok=True)
     text = "raise ModuleNotFoundError(\"No module named 'uvloop'\", name='uvloop')\n"
     (hidden / "uvloop.py").write_text(text)
-    paths = [str(hidden), os.environ.get("PYTHONPATH")]
-    return {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    return first_in_path(hidden)
+
+
+def first_in_path(folder):
+    """Changes to the environment that put a folder in front of PYTHONPATH."""
+    return {
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH")]))
+    }
 
 
 def execute(*command, cwd, env=None, stdin=""):

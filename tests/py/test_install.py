@@ -58,8 +58,8 @@ import yula
 class Policy(yula.EventLoopPolicy):
     def new_event_loop(self):
         print("asked"); return super().new_event_loop()
-set_policy = getattr(asyncio.events, "_set_event_loop_policy", None) or asyncio.set_event_loop_policy
-set_policy(Policy())
+if hasattr(asyncio.events, "_set_event_loop_policy"): asyncio.events._set_event_loop_policy(Policy())
+else: asyncio.set_event_loop_policy(Policy())
 asyncio.run(main())
 """
     done = run(text, tmp_path)

@@ -8,7 +8,6 @@ processes inherit it, which is how workers and reloaders are reached.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import subprocess
 import sys
@@ -70,16 +69,21 @@ def environment(options: set[str]) -> dict[str, str]:
     paths = env.get("PYTHONPATH", "").split(os.pathsep) if env.get("PYTHONPATH") else []
     env["PYTHONPATH"] = os.pathsep.join([STARTUP, *(path for path in paths if path != STARTUP)])
     env[OPTIONS_VARIABLE] = " ".join(sorted(options))
-    if "LC_CTYPE" not in initial_environment():
-        # In the C locale Python sets LC_CTYPE for itself (PEP 538). The next interpreter must
-        # find what this one found, or it leaves UTF-8 mode off, which a direct run turns on.
+    # In the C locale Python sets LC_CTYPE for itself (PEP 538). The next interpreter must find what
+    # this one found, or it leaves UTF-8 mode off, which a direct run turns on.
+    initial = initial_environment()
+    if "LC_CTYPE" in initial:
+        env["LC_CTYPE"] = initial["LC_CTYPE"]
+    else:
         env.pop("LC_CTYPE", None)
     return env
 
 
-def initial_environment() -> set[str]:
-    """The names in the environment this process was started with."""
-    with contextlib.suppress(OSError):
+def initial_environment() -> dict[str, str]:
+    """The environment that this process was started with."""
+    try:
         with open("/proc/self/environ", "rb") as file:
-            return {os.fsdecode(line.split(b"=")[0]) for line in file.read().split(b"\0")}
-    return set(os.environ)
+            entries = [entry.split(b"=", 1) for entry in file.read().split(b"\0") if b"=" in entry]
+    except OSError:
+        return dict(os.environ)
+    return {os.fsdecode(name): os.fsdecode(value) for name, value in entries}
