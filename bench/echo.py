@@ -36,7 +36,7 @@ def server_command(name: str, options: argparse.Namespace) -> list[str]:
         server = str(process.BUILD / "echo_server")
         return [server, C_SERVERS[name], "--size", str(options.size)]
     script = str(process.BENCH / "servers" / "echo_server.py")
-    return [options.python, script, "--loop", name, "--style", options.style,
+    return [*options.python, script, "--loop", name, "--style", options.style,
             "--size", str(options.size)]  # fmt: skip
 
 
@@ -55,7 +55,7 @@ def measure(name: str, options: argparse.Namespace) -> dict[str, Any]:
         waited = server.waiting_ns()
         command = process.pinned(load_cpu, load_command(hello["port"], server.pid, options))
         limit = options.warmup + options.seconds + 60
-        ran = subprocess.run(command, capture_output=True, text=True, timeout=limit)
+        ran = subprocess.run(command, check=False, capture_output=True, text=True, timeout=limit)
         if ran.returncode != 0:
             raise server.failure(f"the load failed: {ran.stderr.strip()}")
         result: dict[str, Any] = json.loads(ran.stdout)
@@ -160,7 +160,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5, help="(5; 15 or more for a verdict)")
     parser.add_argument("--seconds", type=float, default=1.0, help="measured in each round (1)")
     parser.add_argument("--warmup", type=float, default=0.3, help="seconds before that (0.3)")
-    parser.add_argument("--python", help="interpreter for the servers (this one)")
+    parser.add_argument("--python", help="interpreter or command for the servers (this one)")
     parser.add_argument("--void-spread", type=float, default=0.25,
                         help="the run is void when the control moved more (0.25)")  # fmt: skip
     parser.add_argument("--json", type=Path, help="write everything measured to this file")
@@ -197,8 +197,15 @@ def main() -> int:
     if not steady:
         print(report.paint("VOID: the machine did not hold still; repeat the run", "31;1"))
     if options.json:
-        saved = {"machine": what, "interpreter": interpreter, "settings": vars(options),
-                 "void": not steady, "verdict": text, "failed": failed, "rounds": rounds}
+        saved = {
+            "machine": what,
+            "interpreter": interpreter,
+            "settings": vars(options),
+            "void": not steady,
+            "verdict": text,
+            "failed": failed,
+            "rounds": rounds,
+        }
         options.json.write_text(json.dumps(saved, indent=1, default=str) + "\n")
         print(f"written: {options.json}")
     return 1 if failed else 0

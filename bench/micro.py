@@ -37,7 +37,7 @@ Figures = dict[str, dict[str, list[float | None]]]
 
 def command(name: str, options: argparse.Namespace, cases: list[str]) -> list[str]:
     chosen = [word for case in cases for word in ("--case", case)]
-    return [options.python, SCRIPT, "--loop", name, *chosen]
+    return [*options.python, SCRIPT, "--loop", name, *chosen]
 
 
 def run_cases(name: str, options: argparse.Namespace, cases: list[str]) -> dict[str, float | None]:
@@ -148,9 +148,10 @@ def import_times(names: list[str], options: argparse.Namespace) -> dict[str, lis
     found: dict[str, list[float]] = {name: [] for name in statements}
     order = list(statements)
     for number in range(options.imports + 1):
-        report.progress(f"import time: {number} of {options.imports} ...")
+        if sys.stdout.isatty() or not number:
+            report.progress(f"import time: {number} of {options.imports} ...")
         for name in order if number % 2 == 0 else order[::-1]:
-            once = process.pinned(cpu, [options.python, "-c", statements[name]])
+            once = process.pinned(cpu, [*options.python, "-c", statements[name]])
             pid = os.posix_spawnp(once[0], once, os.environ)
             _, status, usage = os.wait4(pid, 0)
             if status != 0:
@@ -183,7 +184,7 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--imports", type=int, default=15, help="runs of each import (15; 0: none)")
     parser.add_argument("--instructions", choices=["auto", "perf", "valgrind", "none"],
                         default="auto", help="count them too (auto: if perf can)")  # fmt: skip
-    parser.add_argument("--python", help="interpreter for the loops (this one)")
+    parser.add_argument("--python", help="interpreter or command for the loops (this one)")
     parser.add_argument("--void-spread", type=float, default=0.25,
                         help="a case is void when asyncio moved more (0.25)")  # fmt: skip
     parser.add_argument("--json", type=Path, help="write everything measured to this file")

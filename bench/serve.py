@@ -98,10 +98,10 @@ def result_table(rounds: Rounds) -> str:
     return report.table(head, rows)
 
 
-def own_program(python: str) -> str:
+def own_program(python: list[str]) -> str:
     """The line that runs the reader's own program, with the interpreter that was used."""
-    near = os.path.relpath(python) if os.path.isabs(python) else python
-    shown = near if len(near) < len(python) and not near.startswith("..") else python
+    near = os.path.relpath(python[0]) if os.path.isabs(python[0]) else python[0]
+    shown = " ".join([python[0] if near.startswith("..") else near, *python[1:]])
     return (
         f"{report.bold('Your own program on yula, unchanged:')}\n"
         f"  {shown} -m yula your_app.py\n"
@@ -118,7 +118,7 @@ def main() -> int:
     parser.add_argument("--connections", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=3, help="(3; 15 or more for a verdict)")
     parser.add_argument("--duration", type=int, default=3, help="seconds in each round (3)")
-    parser.add_argument("--python", help="interpreter for the servers (this one)")
+    parser.add_argument("--python", help="interpreter or command for the servers (this one)")
     parser.add_argument("--void-spread", type=float, default=0.25,
                         help="the run is void when asyncio's CPU moved more (0.25)")  # fmt: skip
     parser.add_argument("--json", type=Path, help="write everything measured to this file")
@@ -134,7 +134,7 @@ def main() -> int:
     interpreter = machine.ask_interpreter(options.python, [*loops, *MODULES])
     lacking = [name for name in MODULES if interpreter["versions"][name] is None]
     if lacking:
-        raise SystemExit(f"not installed for {options.python}: {', '.join(lacking)}")
+        raise SystemExit(f"not installed for {interpreter['executable']}: {', '.join(lacking)}")
     settings = (f"uvicorn, {options.route}, {wrk_version} with {options.connections} connections, "
                 f"{options.rounds} rounds of {options.duration} s")  # fmt: skip
     machine.print_header(what, interpreter, settings)
@@ -162,10 +162,19 @@ def main() -> int:
                 f"(limit {options.void_spread * 100:.0f} %). Repeat on a quieter machine.", "33"
             ))  # fmt: skip
     if options.json:
-        saved = {"machine": what, "interpreter": interpreter, "settings": vars(options),
-                 "wrk": wrk_version, "void": void, "failed": failed, "rounds": rounds}
+        saved = {
+            "machine": what,
+            "interpreter": interpreter,
+            "settings": vars(options),
+            "wrk": wrk_version,
+            "void": void,
+            "failed": failed,
+            "rounds": rounds,
+        }
         options.json.write_text(json.dumps(saved, indent=1, default=str) + "\n")
         print(f"written: {options.json}")
+    for name in failed:
+        print(report.paint(f"{name} failed: its output is above", "31;1"))
     if "yula" in rounds:
         print(own_program(options.python))
     return 1 if failed or broken else 0

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import select
+import shlex
 import signal
 import subprocess
 import sys
@@ -12,7 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 BENCH = Path(__file__).resolve().parent.parent
 BUILD = BENCH.parent / "build" / "bench"
@@ -29,7 +29,10 @@ def pinned(cpu: int | None, command: list[str]) -> list[str]:
 
 def build_c_tools() -> None:
     made = subprocess.run(
-        ["make", "-s", "-C", str(BENCH / "c"), f"BUILD={BUILD}"], capture_output=True, text=True
+        ["make", "-s", "-C", str(BENCH / "c"), f"BUILD={BUILD}"],
+        check=False,
+        capture_output=True,
+        text=True,
     )
     if made.returncode != 0:
         raise SystemExit(f"the C servers in bench/c do not build:\n{made.stdout}{made.stderr}")
@@ -53,7 +56,7 @@ class Server:
     ) -> None:
         self.name = name
         self.command = command
-        self._output = tempfile.TemporaryFile(mode="w+b")
+        self._output = tempfile.TemporaryFile(mode="w+b")  # noqa: SIM115 (closed by stop)
         self.process = subprocess.Popen(
             pinned(cpu, command),
             stdin=subprocess.DEVNULL,
@@ -63,7 +66,7 @@ class Server:
         )
         self._clock = (~self.process.pid << 3) | 2  # clock_getcpuclockid(3)
 
-    def __enter__(self) -> Server:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -134,6 +137,10 @@ class Server:
         return self.process.returncode
 
 
-def server_python(asked: str | None) -> str:
-    """The interpreter for the servers: the one asked for, else ours."""
-    return os.path.abspath(asked) if asked and os.sep in asked else asked or sys.executable
+def server_python(asked: str | None) -> list[str]:
+    """The interpreter for the servers: the one asked for, else ours.
+
+    It may be a command of several words that ends by executing the interpreter, such as
+    "tools/interpreters exec 3.14 python": its process number must be the interpreter's.
+    """
+    return shlex.split(asked) if asked else [sys.executable]

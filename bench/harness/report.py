@@ -47,7 +47,11 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], strong: str = "yul
 
 
 def bars(
-    title: str, values: Sequence[tuple[str, float]], unit: str, width: int = 40, strong: str = "yula"
+    title: str,
+    values: Sequence[tuple[str, float]],
+    unit: str,
+    width: int = 40,
+    strong: str = "yula",
 ) -> str:
     """A bar chart: one line a name."""
     longest = max(len(name) for name, _ in values)

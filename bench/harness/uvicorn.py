@@ -26,17 +26,17 @@ _RUNNING = re.compile(r"Uvicorn running on http://127\.0\.0\.1:(\d+)")
 _BUILT_IN = ("asyncio", "uvloop")  # names that every uvicorn knows; others go by import string
 
 
-def command(python: str, loop: str) -> list[str]:
+def command(python: list[str], loop: str) -> list[str]:
     """As a user would start it: yula by its runner, the others by uvicorn's own option."""
     uvicorn = ["-m", "uvicorn", "--app-dir", str(EXAMPLES), "--http", "httptools",
                "--host", "127.0.0.1", "--port", "0", "--no-access-log", "asgi_app:app"]  # fmt: skip
     if loop == "yula":
-        return [python, "-m", "yula", *uvicorn]
+        return [*python, "-m", "yula", *uvicorn]
     chosen = loop if loop in _BUILT_IN else f"{loop}:new_event_loop"
-    return [python, *uvicorn, "--loop", chosen]
+    return [*python, *uvicorn, "--loop", chosen]
 
 
-def start(python: str, loop: str) -> process.Server:
+def start(python: list[str], loop: str) -> process.Server:
     cpu, _ = machine.cpus()
     env = {name: value for name, value in os.environ.items() if name != "FORCE_COLOR"}
     return process.Server(loop, command(python, loop), cpu, hello=False, env=env)
@@ -84,7 +84,7 @@ def require_wrk() -> str:
     found = shutil.which("wrk")
     if found is None:
         raise SystemExit("wrk is not installed: apt-get install wrk")
-    said = subprocess.run([found, "-v"], capture_output=True, text=True).stdout
+    said = subprocess.run([found, "-v"], check=False, capture_output=True, text=True).stdout
     return " ".join(said.split()[:2])
 
 
@@ -101,7 +101,9 @@ def wrk(server: process.Server, port: int, route: str, connections: int, seconds
         load += ["--", str(len(body))]
     counted = counters.Counted(server.pid, process.pinned(cpu, load))
     before = server.cpu_ns()
-    ran = subprocess.run(counted.command, capture_output=True, text=True, timeout=seconds + 60)
+    ran = subprocess.run(
+        counted.command, check=False, capture_output=True, text=True, timeout=seconds + 60
+    )
     if not server.alive():
         raise server.failure("the server died under load")
     spent = server.cpu_ns() - before
