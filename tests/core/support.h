@@ -1,0 +1,63 @@
+/* support.h: loops whose memory is counted and whose clock is driven by hand,
+ * failures on demand, and connected sockets.
+ */
+#ifndef YULA__TEST_SUPPORT_H
+#define YULA__TEST_SUPPORT_H
+
+#include <stdint.h>
+#include <sys/socket.h>
+
+#include <yula/yula.h>
+
+/* --- loops --------------------------------------------------------------- */
+
+/* Counts what is allocated and not freed; fails on demand. */
+extern const yula_allocator test_allocator;
+long test_memory_live(void);
+
+/* A loop with test_allocator and the real clock. Fails the test on error. */
+yula_loop *test_loop(void);
+
+/* The same, on a clock that stands still at test_now_ns. */
+yula_loop *test_loop_by_hand(void);
+extern int64_t test_now_ns;
+int64_t test_clock(void *arg);
+
+/* Run single turns that do not sleep until *flag is set (by a callback). For
+ * what other threads or the kernel will do: sleeps in the poll in between. */
+void test_run_until(yula_loop *loop, const bool *flag);
+
+/* --- failures ------------------------------------------------------------ */
+
+/* The n-th allocation or system call from now on fails (0: none). */
+void test_fail_alloc(long n);
+void test_fail_sys(long n, int error);
+/* The same for the calls of one name, all of them from the n-th on. */
+void test_fail_sys_named(const char *name, long n, int error);
+/* Whether the failure asked for has happened. */
+bool test_alloc_failed(void);
+bool test_sys_failed(void);
+/* Calls of that name since the last test_faults_clear. */
+long test_sys_count(const char *name);
+void test_faults_clear(void);
+
+/* --- descriptors --------------------------------------------------------- */
+
+/* How many are open in this process. */
+int test_descriptors(void);
+
+/* Two connected sockets, non-blocking. */
+void test_tcp_pair(int fds[2]);
+void test_unix_pair(int fds[2]);
+
+/* A listening socket on a free port of 127.0.0.1, and its address. */
+int test_listen(struct sockaddr_storage *addr, socklen_t *addr_len);
+
+/* Send and receive all of it on a non-blocking socket of the test's own,
+ * waiting with poll(2). */
+void test_send_all(int fd, const void *base, size_t len);
+void test_recv_all(int fd, void *base, size_t len);
+/* Wait until fd has something to report. */
+void test_wait_readable(int fd);
+
+#endif /* YULA__TEST_SUPPORT_H */
