@@ -20,8 +20,8 @@ DECLARATION = re.compile(r"\bYULA_API\b([^;{]*)[;{]")
 VERSION_NODE = re.compile(r"(YULA_[0-9.]+)\s*\{(.*?)\}", re.DOTALL)
 
 
-def declared_names(header_dir):
-    names = {}
+def declared_names(header_dir: pathlib.Path) -> dict[str, str]:
+    names: dict[str, str] = {}
     for header in sorted(header_dir.glob("*.h")):
         text = PREPROCESSOR.sub("", COMMENT.sub(" ", header.read_text()))
         for declaration in DECLARATION.findall(text):
@@ -33,15 +33,15 @@ def declared_names(header_dir):
     return names
 
 
-def mapped_names(text):
-    names = []
+def mapped_names(text: str) -> list[str]:
+    names: list[str] = []
     for _, body in VERSION_NODE.findall(COMMENT.sub("", text)):
         exported = body.split("local:")[0].replace("global:", "")
         names += re.findall(r"[\w*]+", exported)
     return names
 
 
-def exported_names(library):
+def exported_names(library: str) -> set[str]:
     output = subprocess.run(
         ["nm", "--dynamic", "--defined-only", "--format=posix", library],
         check=True,
@@ -52,18 +52,18 @@ def exported_names(library):
     return {name.split("@")[0] for name, kind, *_ in symbols if kind != "A"}
 
 
-def write_map(path, text, missing, surplus):
+def write_map(path: pathlib.Path, text: str, missing: list[str], surplus: list[str]) -> None:
+    """Take out what is gone, and put what is new into the newest version, in order."""
     for name in surplus:
         text = re.sub(rf"^[ \t]*{name};\n", "", text, flags=re.MULTILINE)
-    head, separator, tail = text.rpartition("  local:")
-    if not separator:
-        head, separator, tail = text.rpartition("local:")
-    kept = head.rstrip(" ")
-    lines = "".join(f"        {name};\n" for name in sorted(missing))
-    path.write_text(kept + lines + head[len(kept) :] + separator + tail)
+    start = text.rindex("global:\n") + len("global:\n")
+    end = text.index("    local:", start)
+    names = re.findall(r"\w+", text[start:end]) + missing
+    lines = "".join(f"        {name};\n" for name in sorted(names))
+    path.write_text(text[:start] + lines + text[end:])
 
 
-def main():
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--map", type=pathlib.Path, default="src/core/libyula.map")
     parser.add_argument("--headers", type=pathlib.Path, default="include/yula")
@@ -84,12 +84,16 @@ def main():
 
     problems = [f"{name}: declared in {declared[name]}, not in {args.map}" for name in missing]
     problems += [f"{name}: in {args.map}, declared nowhere" for name in surplus]
-    problems += [f"{name}: twice in {args.map}" for name in sorted(set(mapped)) if mapped.count(name) > 1]
+    problems += [
+        f"{name}: twice in {args.map}" for name in sorted(set(mapped)) if mapped.count(name) > 1
+    ]
     if not declared:
         problems.append(f"{args.headers}: no YULA_API declaration found")
     if args.library:
         exported = exported_names(args.library)
-        problems += [f"{name}: not defined" for name in sorted(set(declared) & set(mapped) - exported)]
+        problems += [
+            f"{name}: not defined" for name in sorted(set(declared) & set(mapped) - exported)
+        ]
         problems += [f"{name}: exported by accident" for name in sorted(exported - set(declared))]
     for problem in problems:
         print(problem, file=sys.stderr)

@@ -132,7 +132,9 @@ def assert_an_echo_program_runs_on_the_installed_package(python, tmp_path):
     assert Path(extension).is_relative_to(tmp_path / "env")
     assert version == version_in_meson_build()
 
-    program.write_text("import asyncio\nasync def main(): print(type(asyncio.get_running_loop()))\nasyncio.run(main())\n")
+    program.write_text(
+        "import asyncio\nasync def main(): print(type(asyncio.get_running_loop()))\nasyncio.run(main())\n"
+    )
     out = run(python, "-m", "yula", program, cwd=tmp_path)
     assert "yula" in out
 
@@ -174,9 +176,7 @@ def test_the_extension_exports_its_entry_point_only(wheel, tmp_path):
     assert [line.split()[0] for line in out.splitlines()] == ["PyInit__core"]
 
 
-def test_a_program_runs_on_the_package_installed_from_the_wheel(
-    wheel, fresh_environment, tmp_path
-):
+def test_a_program_runs_on_the_package_installed_from_the_wheel(wheel, fresh_environment, tmp_path):
     python = fresh_environment(wheel)
     assert_an_echo_program_runs_on_the_installed_package(python, tmp_path)
 
