@@ -15,13 +15,14 @@ from __future__ import annotations
 import argparse
 import json
 import resource
+import shutil
 import statistics
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
-from harness import machine, process, report, stats
+from harness import counters, machine, process, report, stats
 
 C_SERVERS = {"C level": "--level", "C edge": "--edge"}
 STYLES = ["protocol", "buffered", "streams", "sock"]
@@ -50,12 +51,13 @@ def load_command(port: int, pid: int, options: argparse.Namespace) -> list[str]:
 def measure(name: str, options: argparse.Namespace) -> dict[str, Any]:
     """One server, one round: what the client and the server's clocks said."""
     server_cpu, load_cpu = machine.cpus()
-    with process.Server(name, server_command(name, options), server_cpu) as server:
+    command = server_command(name, options)
+    with process.Server(name, command, server_cpu, env=options.env) as server:
         hello = server.hello()
         waited = server.waiting_ns()
-        command = process.pinned(load_cpu, load_command(hello["port"], server.pid, options))
+        load = process.pinned(load_cpu, load_command(hello["port"], server.pid, options))
         limit = options.warmup + options.seconds + 60
-        ran = subprocess.run(command, check=False, capture_output=True, text=True, timeout=limit)
+        ran = subprocess.run(load, check=False, capture_output=True, text=True, timeout=limit)
         if ran.returncode != 0:
             raise server.failure(f"the load failed: {ran.stderr.strip()}")
         result: dict[str, Any] = json.loads(ran.stdout)
@@ -67,6 +69,62 @@ def measure(name: str, options: argparse.Namespace) -> dict[str, Any]:
             result["instructions"] = result["server_instructions"] / requests
             result["cycles"] = result["server_cycles"] / requests
         return result
+
+
+def count_with_valgrind(name: str, options: argparse.Namespace) -> float:
+    """User instructions a request: exactly --count-requests of them are counted, nothing else.
+
+    A server that is 50 times slower finds every connection ready at each turn, so what a loop
+    does once a turn weighs less than on a real processor; it is the same for all.
+    """
+    command = server_command(name, options)
+    before = 0 if name in C_SERVERS else len(options.python) - 1
+    server_cpu, load_cpu = machine.cpus()
+    profile = options.profile / f"{name.replace(' ', '-')}.callgrind" if options.profile else None
+    slow = counters.under_valgrind(command, before, "--instr-atstart=no", profile=profile)
+    with process.Server(name, slow, server_cpu, env=options.env) as server:
+        port = server.hello(120)["port"]
+        load = load_command(port, server.pid, options)
+        load += ["--step", "--requests", str(options.count_requests)]
+        with subprocess.Popen(
+            process.pinned(load_cpu, load), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as client:
+            assert client.stdin is not None and client.stdout is not None
+            for word, on in (("warm", True), ("done", False)):
+                if client.stdout.readline().strip() != word:
+                    raise server.failure("the load failed")
+                counters.switch(command[:before], server.pid, on)
+                client.stdin.write("\n")
+                client.stdin.flush()
+            client.stdout.read()
+        server.stop()
+        total = counters.collected(server.output())
+        if total is None:
+            raise server.failure("valgrind did not say how much it counted")
+        return float(total) / float(options.count_requests)
+
+
+def count_all(names: list[str], options: argparse.Namespace) -> dict[str, float]:
+    found = {}
+    for name in names:
+        report.progress(f"counting instructions: {name} ...")
+        try:
+            found[name] = count_with_valgrind(name, options)
+        except (process.ServerFailed, RuntimeError, subprocess.TimeoutExpired) as error:
+            report.progress("")
+            print(f"not counted: {error}", file=sys.stderr)
+    report.progress("")
+    return found
+
+
+def valgrind_table(counted: dict[str, float]) -> str:
+    base = counted.get("uvloop")
+    head = ["server", "user instructions/req (valgrind)", "to uvloop"]
+    rows = [
+        [name, f"{count:,.0f}", f"{count / base:.2f}" if base else "n/a"]
+        for name, count in counted.items()
+    ]
+    return report.table(head, rows)
 
 
 def run_rounds(names: list[str], options: argparse.Namespace) -> tuple[Rounds, dict[str, str]]:
@@ -161,6 +219,14 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=1.0, help="measured in each round (1)")
     parser.add_argument("--warmup", type=float, default=0.3, help="seconds before that (0.3)")
     parser.add_argument("--python", help="interpreter or command for the servers (this one)")
+    parser.add_argument("--valgrind", action="store_true",
+                        help="count user instructions with valgrind, too (slow, exact)")  # fmt: skip
+    parser.add_argument("--profile", type=Path, metavar="FOLDER",
+                        help="with --valgrind: keep each profile, for callgrind_annotate")  # fmt: skip
+    parser.add_argument("--count-requests", type=int, default=10_000,
+                        help="requests to count with valgrind (10,000)")  # fmt: skip
+    parser.add_argument("--env", action="append", default=[], metavar="NAME=VALUE",
+                        help="for the servers, such as a tuned MALLOC_TRIM_THRESHOLD_")  # fmt: skip
     parser.add_argument("--void-spread", type=float, default=0.25,
                         help="the run is void when the control moved more (0.25)")  # fmt: skip
     parser.add_argument("--json", type=Path, help="write everything measured to this file")
@@ -171,6 +237,11 @@ def main() -> int:
     if unknown:
         parser.error(f"unknown loops: {', '.join(unknown)}; known: {', '.join(LOOPS)}")
 
+    if options.valgrind and shutil.which("valgrind") is None:
+        parser.error("valgrind is not installed (Debian: valgrind)")
+    if options.profile:
+        options.profile.mkdir(parents=True, exist_ok=True)
+        options.profile = options.profile.resolve()
     process.build_c_tools()
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if options.connections + 64 > soft:
@@ -189,6 +260,10 @@ def main() -> int:
     print(result_table(rounds))
     print()
     print(counter_table(rounds))
+    counted = count_all(list(rounds), options) if options.valgrind else {}
+    if counted:
+        print()
+        print(valgrind_table(counted))
     steady, text = verdict(rounds, options.void_spread)
     waited = max(one["waited"] for done in rounds.values() for one in done)
     if waited > 0.05:
@@ -205,6 +280,7 @@ def main() -> int:
             "verdict": text,
             "failed": failed,
             "rounds": rounds,
+            "valgrind_instructions": counted,
         }
         options.json.write_text(json.dumps(saved, indent=1, default=str) + "\n")
         print(f"written: {options.json}")

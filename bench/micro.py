@@ -111,6 +111,7 @@ def instructions(names: list[str], options: argparse.Namespace, figures: Figures
     The difference takes out the start of the interpreter and everything that happens once.
     """
     counts = 4_000
+    before = len(options.python) - 1
     found: dict[str, dict[str, float | None]] = {}
     for name in names:
         found[name] = {}
@@ -122,7 +123,7 @@ def instructions(names: list[str], options: argparse.Namespace, figures: Figures
             totals = []
             for count in (counts, counts * 2):
                 once = [*command(name, options, [case]), "--repeats", "0", "--count", str(count)]
-                totals.append(counters.whole_run(once, options.instructions, 300))
+                totals.append(counters.whole_run(once, before, options.instructions, 300))
             found[name][case] = (totals[1] - totals[0]) / counts
     report.progress("")
     return found

@@ -29,7 +29,7 @@ Rounds = dict[str, list[dict[str, Any]]]
 
 
 def measure(name: str, options: argparse.Namespace) -> dict[str, Any]:
-    with uvicorn.start(options.python, name) as server:
+    with uvicorn.start(options.python, name, options.env) as server:
         port = uvicorn.wait_until_listening(server)
         serving = uvicorn.check(server, port, options.route)
         uvicorn.wrk(server, port, options.route, options.connections, 1)  # warm-up
@@ -119,6 +119,8 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3, help="(3; 15 or more for a verdict)")
     parser.add_argument("--duration", type=int, default=3, help="seconds in each round (3)")
     parser.add_argument("--python", help="interpreter or command for the servers (this one)")
+    parser.add_argument("--env", action="append", default=[], metavar="NAME=VALUE",
+                        help="for the servers, such as a tuned MALLOC_TRIM_THRESHOLD_")  # fmt: skip
     parser.add_argument("--void-spread", type=float, default=0.25,
                         help="the run is void when asyncio's CPU moved more (0.25)")  # fmt: skip
     parser.add_argument("--json", type=Path, help="write everything measured to this file")

@@ -63,12 +63,43 @@ class Counted:
         return parse(text)
 
 
-def whole_run(command: list[str], tool: str, timeout: float) -> int:
+def under_valgrind(
+    command: list[str], words_before: int, *options: str, profile: Path | None = None
+) -> list[str]:
+    """The command under callgrind, which counts every instruction (and is 50 times slower).
+
+    words_before: how many words in front execute the rest, such as "tools/interpreters exec
+    3.14"; valgrind has to stand behind them. profile: where callgrind leaves what it saw.
+    """
+    tool = [
+        "valgrind",
+        "--tool=callgrind",
+        f"--callgrind-out-file={profile or '/dev/null'}",
+        *options,
+    ]
+    return [*command[:words_before], *tool, *command[words_before:]]
+
+
+def switch(prefix: list[str], pid: int, on: bool) -> None:
+    """Start or stop counting in a process that runs under callgrind."""
+    command = [*prefix, "vgdb", f"--pid={pid}", "instrumentation", "on" if on else "off"]
+    ran = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+    if ran.returncode != 0:
+        raise RuntimeError(f"{' '.join(command)}: {ran.stderr.strip()}")
+
+
+def collected(valgrind_output: str) -> int | None:
+    """The total that callgrind prints at exit."""
+    found = re.search(r"Collected : (\d+)", valgrind_output)
+    return int(found[1]) if found else None
+
+
+def whole_run(command: list[str], words_before: int, tool: str, timeout: float) -> int:
     """User instructions of a command from start to end, by 'perf' or by 'valgrind'."""
     if tool == "perf":
         full = ["perf", "stat", "-x,", "-e", EVENTS, "--", *command]
     else:
-        full = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", *command]
+        full = under_valgrind(command, words_before)
     env = {**os.environ, "PYTHONHASHSEED": "0"}
     ran = subprocess.run(
         full, check=False, capture_output=True, text=True, timeout=timeout, env=env
@@ -82,9 +113,3 @@ def whole_run(command: list[str], tool: str, timeout: float) -> int:
     if found is None:
         raise RuntimeError(f"{tool} did not say how many instructions it counted\n{ran.stderr}")
     return int(found)
-
-
-def collected(valgrind_output: str) -> int | None:
-    """The total that callgrind prints at exit."""
-    found = re.search(r"Collected : (\d+)", valgrind_output)
-    return int(found[1]) if found else None

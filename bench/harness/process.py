@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import select
 import shlex
 import signal
@@ -10,12 +11,22 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 BENCH = Path(__file__).resolve().parent.parent
 BUILD = BENCH.parent / "build" / "bench"
+
+
+def environment(added: Sequence[str]) -> dict[str, str]:
+    """Ours, without what makes a server's output coloured, and with NAME=VALUE added."""
+    mine = {name: value for name, value in os.environ.items() if name != "FORCE_COLOR"}
+    for pair in added:
+        name, _, value = pair.partition("=")
+        mine[name] = value
+    return mine
 
 
 class ServerFailed(Exception):
@@ -43,6 +54,7 @@ class Server:
 
     stderr goes to a file, because nobody reads a pipe while the load runs. stdout is a
     pipe for servers that announce themselves there (`hello`), else the same file.
+    env: NAME=VALUE to add to our environment.
     """
 
     def __init__(
@@ -52,7 +64,7 @@ class Server:
         cpu: int | None,
         *,
         hello: bool = True,
-        env: dict[str, str] | None = None,
+        env: Sequence[str] = (),
     ) -> None:
         self.name = name
         self.command = command
@@ -62,7 +74,7 @@ class Server:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE if hello else self._output,
             stderr=self._output,
-            env=env,
+            env=environment(env),
         )
         self._clock = (~self.process.pid << 3) | 2  # clock_getcpuclockid(3)
 
@@ -76,6 +88,7 @@ class Server:
         trace: TracebackType | None,
     ) -> None:
         self.stop()
+        self._output.close()
 
     @property
     def pid(self) -> int:
@@ -123,18 +136,17 @@ class Server:
         except (OSError, IndexError):
             return 0
 
-    def stop(self) -> int:
+    def stop(self) -> None:
+        """End it; what it said stays readable until the context is left."""
         if self.alive():
             self.process.send_signal(signal.SIGTERM)
             try:
-                self.process.wait(3)
+                self.process.wait(5)
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
         if self.process.stdout is not None:
             self.process.stdout.close()
-        self._output.close()
-        return self.process.returncode
 
 
 def server_python(asked: str | None) -> list[str]:

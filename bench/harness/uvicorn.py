@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
 import re
 import shutil
 import subprocess
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from harness import counters, machine, process
@@ -36,9 +36,8 @@ def command(python: list[str], loop: str) -> list[str]:
     return [*python, *uvicorn, "--loop", chosen]
 
 
-def start(python: list[str], loop: str) -> process.Server:
+def start(python: list[str], loop: str, env: Sequence[str] = ()) -> process.Server:
     cpu, _ = machine.cpus()
-    env = {name: value for name, value in os.environ.items() if name != "FORCE_COLOR"}
     return process.Server(loop, command(python, loop), cpu, hello=False, env=env)
 
 

@@ -18,7 +18,7 @@ FACTORIES = {
     "zuvloop": ("zuvloop", "new_event_loop"),
     "rsloop": ("rsloop", "new_event_loop"),
     "rloop": ("rloop", "new_event_loop"),
-    "talyn": ("talyn", "new_event_loop"),
+    "talyn": ("talyn", "Loop"),
     "yula": ("yula", "new_event_loop"),
 }
 
