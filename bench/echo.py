@@ -26,7 +26,7 @@ from harness import counters, machine, process, report, stats
 
 C_SERVERS = {"C level": "--level", "C edge": "--edge"}
 STYLES = ["protocol", "buffered", "streams", "sock"]
-LOOPS = ["asyncio", "uvloop", "zuvloop", "rsloop", "rloop", "talyn", "yula"]
+LOOPS = machine.LOOPS
 CONTROL = "asyncio"
 
 Rounds = dict[str, list[dict[str, Any]]]

@@ -27,7 +27,7 @@ from harness import counters, machine, process, report, stats
 CASES = ["call_soon", "call_soon_chain", "timer_cancel", "timer_fire", "sleep_0", "task_gather",
          "future_wakeup", "threadsafe_1", "threadsafe_4", "executor", "executor_100",
          "getaddrinfo"]  # fmt: skip
-LOOPS = ["asyncio", "uvloop", "zuvloop", "rsloop", "rloop", "talyn", "yula"]
+LOOPS = machine.LOOPS
 CASE_LIMIT = 30.0  # seconds; a loop that takes longer for one case is said to hang
 SCRIPT = str(process.BENCH / "servers" / "micro_cases.py")
 

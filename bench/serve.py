@@ -22,7 +22,7 @@ from typing import Any
 
 from harness import counters, machine, process, report, stats, uvicorn
 
-LOOPS = ["yula", "asyncio", "uvloop", "zuvloop", "rsloop", "rloop", "talyn"]
+LOOPS = machine.LOOPS
 MODULES = ["uvicorn", "httptools"]
 
 Rounds = dict[str, list[dict[str, Any]]]

@@ -10,6 +10,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+# Where each one is found: servers/loops.py.
+LOOPS = ["asyncio", "uvloop", "zuvloop", "rsloop", "rloop", "talyn", "yula"]
+
 # Asked of the interpreter that runs the servers, which need not be ours.
 _ASK = """
 import importlib, importlib.metadata, json, platform, sys, sysconfig
