@@ -111,8 +111,7 @@ async def wired(protocol, kind="tcp", *, accepted=False, buffer=None):
         try:
             yield transport, peer
         finally:
-            # asyncio's abort() fails on a transport that was already lost.
-            if not protocol.lost.done():
+            with contextlib.suppress(AttributeError):  # asyncio's, on a transport already lost
                 transport.abort()
             await turns(2)
 
