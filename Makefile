@@ -24,7 +24,6 @@ BUILD_PACKAGES := gcc libc6-dev
 PYTHON_PACKAGES := python3 python3-venv python3-dev
 TEST_PACKAGES := ca-certificates curl openssl pkg-config postgresql procps redis-server
 RUN_PACKAGES := ca-certificates procps wrk
-LINT_PACKAGES := cppcheck
 
 .PHONY: help
 help:
@@ -33,7 +32,7 @@ help:
 	@echo 'make build    the extension, in place, for $(VENV)/bin/python'
 	@echo 'make core     libyula and its C tests; needs no Python headers'
 	@echo 'make bench    the benchmarks'
-	@echo 'make lint     clang-format, cppcheck, ruff, mypy'
+	@echo 'make lint     clang-format, clang-tidy, ruff, mypy'
 	@echo 'make asan     all tests under the address and undefined-behaviour sanitizers'
 	@echo 'make wheel    dist/: a source archive and a wheel'
 	@echo 'make clean    remove what was built (make distclean: the environments too)'
@@ -121,7 +120,6 @@ asan: test-packages $(VENV)/.stamp-test
 
 .PHONY: lint
 lint: $(VENV)/.stamp-lint $(VENV)/.stamp-test
-	@tools/debian-packages.sh $(LINT_PACKAGES)
 	@tools/lint.sh $(PY)
 
 # --- run ---------------------------------------------------------------------
