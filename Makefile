@@ -109,7 +109,7 @@ test-core: core
 	@$(MESON) test -C build/core --no-rebuild --print-errorlogs $(ARGS)
 
 test-py: test-packages $(VENV)/.stamp-test build
-	$(PY) -m pytest tests/py $(ARGS)
+	$(PY) -m pytest tests/py tests/conformance $(ARGS)
 
 test-conformance: test-packages $(VENV)/.stamp-test build
 	$(PY) tests/conformance/run.py $(ARGS)
@@ -132,7 +132,8 @@ run: $(VENV)/.stamp-bench build
 .PHONY: bench
 bench: $(VENV)/.stamp-bench build
 	@tools/debian-packages.sh $(RUN_PACKAGES)
-	@$(PY) bench/run.py $(ARGS)
+	@$(PY) bench/echo.py $(ARGS)
+	@$(PY) bench/micro.py $(ARGS)
 
 # --- clean -------------------------------------------------------------------
 
