@@ -55,6 +55,10 @@ planted misaligned-access 'misaligned address'
 nm --dynamic --undefined-only yula/_core*.so | grep --quiet __asan_report_load ||
     { echo 'yula._core is not instrumented' >&2; exit 1; }
 
+if [ $# -gt 0 ]; then
+    sanitized "$python" -m pytest "$@"
+    exit
+fi
 # The packages that test_packaging.py builds are not instrumented.
-sanitized "$python" -m pytest tests/py --ignore tests/py/test_packaging.py "$@"
+sanitized "$python" -m pytest tests/py --ignore tests/py/test_packaging.py
 sanitized "$python" tests/conformance/run.py
