@@ -23,6 +23,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import psutil
@@ -172,6 +173,17 @@ def free_port():
             return sock.getsockname()[1]
 
     return free_port
+
+
+@pytest.fixture
+def wait_until():
+    """wait_until(condition): poll what cannot be awaited; the test's time limit bounds it."""
+
+    def wait_until(condition):
+        while not condition():
+            time.sleep(0.005)
+
+    return wait_until
 
 
 Finished = collections.namedtuple("Finished", "code out err")
