@@ -45,7 +45,7 @@ class Service:
                 self.write("server.key", self.certificate[1])
             self.give_away(self.folder)
             self.prepare()
-            for attempt in range(ATTEMPTS):
+            for _ in range(ATTEMPTS):
                 if self.start():
                     break
             else:
@@ -127,7 +127,9 @@ def free_port():
 def binary(name, package, *folders):
     found = shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", ""), *folders]))
     if found is None:
-        raise MissingService(f"{name} is not installed: apt-get install {package} (`make test` does)")
+        raise MissingService(
+            f"{name} is not installed: apt-get install {package} (`make test` does)"
+        )
     return found
 
 

@@ -192,7 +192,9 @@ PRELUDE = {
     "yula": "import asyncio; from yula import new_event_loop",
     "asyncio": "import asyncio; from asyncio import SelectorEventLoop as new_event_loop",
 }
-RUN = "def run(main):\n  with asyncio.Runner(loop_factory=new_event_loop) as r: return r.run(main)\n"
+RUN = (
+    "def run(main):\n  with asyncio.Runner(loop_factory=new_event_loop) as r: return r.run(main)\n"
+)
 
 
 def python(program, *args, loop="yula", timeout=30, env=None, stdin="", options=("-W", "error")):

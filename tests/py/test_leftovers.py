@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-PLANTED = '''
+PLANTED = """
 import asyncio, os, subprocess, sys, threading, time, warnings
 import pytest
 import yula
@@ -85,7 +85,7 @@ def test_end_what_was_planted():
     for kept in KEPT:
         if isinstance(kept, subprocess.Popen):
             kept.communicate()
-'''
+"""
 
 CAUGHT = {
     "descriptor": "-> /dev/null",

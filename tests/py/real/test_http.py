@@ -101,9 +101,7 @@ def test_aiohttp_client_gets_each_of_200_concurrent_replies_on_the_right_connect
     run(main())
 
 
-def test_curl_reuses_its_connection_and_sees_the_loop_under_test(
-    run, kind, site, curl, loop_class
-):
+def test_curl_reuses_its_connection_and_sees_the_loop_under_test(run, kind, site, curl, loop_class):
     async def main():
         async with serve(kind, site) as served:
             out = "\n%{num_connects}\n"
@@ -139,9 +137,7 @@ def test_pipelined_requests_are_answered_in_order(run, kind, site):
 def test_200_open_connections_are_all_served_when_they_speak_at_once(run, kind, site):
     async def main():
         async with serve(kind, site) as served:
-            opened = [
-                await asyncio.open_connection(served.host, served.port) for _ in range(200)
-            ]
+            opened = [await asyncio.open_connection(served.host, served.port) for _ in range(200)]
             for number, (_, writer) in enumerate(opened):
                 writer.write(f"GET /?nonce={number} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
             for number, (reader, writer) in enumerate(opened):

@@ -155,7 +155,7 @@ def test_a_certificate_for_another_name_is_refused(run, certificates):
         server = await loop.create_server(asyncio.Protocol, "127.0.0.1", 0, ssl=certificates.server)
         async with server:
             port = server.sockets[0].getsockname()[1]
-            with pytest.raises(ssl.SSLCertVerificationError, match="other.example"):
+            with pytest.raises(ssl.SSLCertVerificationError, match=r"other\.example"):
                 await asyncio.open_connection(
                     "127.0.0.1", port, ssl=certificates.ca, server_hostname="other.example"
                 )
@@ -167,9 +167,7 @@ def test_a_handshake_that_gets_no_answer_times_out(run, certificates):
     async def main():
         with socket.create_server(("127.0.0.1", 0)) as silent:
             with pytest.raises(ConnectionAbortedError, match="handshake"):
-                await connect(
-                    silent.getsockname()[1], certificates.ca, ssl_handshake_timeout=0.1
-                )
+                await connect(silent.getsockname()[1], certificates.ca, ssl_handshake_timeout=0.1)
 
     run(main())
 
