@@ -43,8 +43,9 @@ static void
 inbox_wake(yula_loop *loop)
 {
     static const uint64_t one = 1;
-    atomic_fetch_add_explicit(&loop->wakeups, 1, memory_order_relaxed);
     (void)yula__sys_write(loop->wake_fd, &one, sizeof(one));
+    /* Pairs with yula__inbox_woken: who sees the count finds the event. */
+    atomic_fetch_add_explicit(&loop->wakeups, 1, memory_order_release);
 }
 
 void
@@ -66,6 +67,16 @@ yula_work_post(yula_loop *loop, yula_work *work)
         atomic_exchange_explicit(&loop->sleep_state, YULA__AWAKE,
                                  memory_order_seq_cst) == YULA__ASLEEP)
         inbox_wake(loop);
+}
+
+bool
+yula__inbox_woken(yula_loop *loop)
+{
+    uint64_t wakeups = atomic_load_explicit(&loop->wakeups,
+                                            memory_order_acquire);
+    bool woken = wakeups != loop->wakeups_polled;
+    loop->wakeups_polled = wakeups;
+    return woken;
 }
 
 void

@@ -148,6 +148,7 @@ loop_collect(yula_loop *loop, int64_t deadline_ns)
 {
     if (__builtin_expect(loop->closed, 0))
         return YULA_ECLOSED;
+    yula__inbox_awake(loop); /* from a sleep announced to a foreign loop */
     yula__ready_run_deferred(loop);
     /* What a nested run's outer batch had left runs first. */
     for (int lane = 0; lane < YULA__LANES; lane++)
@@ -160,8 +161,9 @@ loop_collect(yula_loop *loop, int64_t deadline_ns)
     int events = 0, status = 0;
 
     /* With nothing to watch and no sleep there is nothing the kernel could
-     * tell: the inbox is read directly. */
-    if (timeout_ns > 0 || loop->watched > 0) {
+     * tell: the inbox is read directly. But a wake-up not polled for would keep
+     * yula_loop_fd readable, and a foreign loop from ever sleeping. */
+    if (timeout_ns > 0 || loop->watched > 0 || yula__inbox_woken(loop)) {
         if (released)
             loop->host->release(loop->host->arg);
         events = yula__poller_wait(&loop->poller, timeout_ns, loop->events);
@@ -210,7 +212,6 @@ yula_loop_collect(yula_loop *loop)
 {
     atomic_store_explicit(&loop->owner, yula__thread_token(),
                           memory_order_relaxed);
-    yula__inbox_awake(loop);
     return loop_collect(loop, 0);
 }
 

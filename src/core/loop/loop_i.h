@@ -80,6 +80,7 @@ struct yula_loop {
     _Atomic(yula_work *) inbox;
     _Atomic int sleep_state;
     _Atomic uint64_t wakeups; /* stats.wakeups */
+    uint64_t wakeups_polled;  /* the loop's: the count at its last look */
     int wake_fd;
     char pad_after_[64];
 
@@ -135,11 +136,15 @@ void yula__inbox_drain(yula_loop *loop);
  * yula_work_post. */
 bool yula__inbox_may_sleep(yula_loop *loop);
 void yula__inbox_awake(yula_loop *loop);
+/* Whether somebody wrote to the eventfd since the last call. */
+bool yula__inbox_woken(yula_loop *loop);
 
 /* timer.c */
 void yula__timers_fini(yula_loop *loop);
 /* Queue the timers that are due. */
 void yula__timers_collect(yula_loop *loop);
+/* The timer that a work is part of, or NULL. */
+yula_timer *yula__timer_of_work(yula_work *work);
 /* The earliest deadline, or YULA_NEVER. */
 static inline int64_t
 yula__timers_next(const yula_loop *loop)
