@@ -61,6 +61,7 @@ static int
 test_run(const test_case *test)
 {
     int fds = test_descriptors();
+    long memory = test_memory_live();
 
     running = test->name;
     test_faults_clear();
@@ -68,7 +69,7 @@ test_run(const test_case *test)
     int result = setjmp(leave_test);
     if (result == 0) {
         test->run();
-        CHECK_EQ(test_memory_live(), 0);
+        CHECK_EQ(test_memory_live(), memory);
         CHECK_EQ(test_descriptors(), fds);
     }
     alarm(0);
