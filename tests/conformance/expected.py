@@ -21,6 +21,8 @@ import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import suite
+
 FOLDER = Path(__file__).parent / "expected"
 
 
@@ -48,6 +50,7 @@ FACTS = {
     "root": lambda: os.geteuid() == 0,
     "not root": lambda: os.geteuid() != 0,
     "release build": lambda: not hasattr(sys, "gettotalrefcount"),
+    "less than 4 GB of memory": suite.little_memory,
     "free-threaded": lambda: not getattr(sys, "_is_gil_enabled", lambda: True)(),
 }
 

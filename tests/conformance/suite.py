@@ -17,6 +17,7 @@ was constructed. So nothing here lists tests by name, and a new CPython brings i
 
 import asyncio
 import importlib
+import os
 import pkgutil
 import sys
 import unittest
@@ -96,6 +97,8 @@ def module_names():
 
 def load(names):
     """Import the modules. Returns the tests, and {module: reason} for those that skip themselves."""
+    if not little_memory():
+        importlib.import_module("test.support").set_memlimit("3G")  # 3.13: two TLS tests ask for 2.2
     tests, skipped = [], {}
     for name in names:
         try:
@@ -127,6 +130,10 @@ def _flatten(suite):
             yield from _flatten(item)
         else:
             yield item
+
+
+def little_memory():
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") < 4 * 10**9
 
 
 def missing_message():
