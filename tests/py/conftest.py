@@ -55,7 +55,7 @@ def pytest_configure(config):
             "tests/py needs pytest-timeout: pip install -r tests/requirements.txt"
         )
     # A descriptor past pytest's capture, for the last words of a process that hangs.
-    config.stash[REAL_STDERR] = open(os.dup(2), "w")
+    config.stash[REAL_STDERR] = os.dup(2)
     config.addinivalue_line("markers", "yula_only: not run on stock asyncio")
     config.addinivalue_line("filterwarnings", "error")
     for line in THIRD_PARTY_WARNINGS:
@@ -64,7 +64,7 @@ def pytest_configure(config):
 
 def pytest_unconfigure(config):
     if REAL_STDERR in config.stash:
-        config.stash[REAL_STDERR].close()
+        os.close(config.stash[REAL_STDERR])
 
 
 def pytest_collection_modifyitems(items):
@@ -334,7 +334,7 @@ WATCHED = (
 
 
 def is_ours(kind):
-    return kind.__module__.split(".")[0] == "yula" or issubclass(kind, WATCHED)
+    return str(kind.__module__).split(".")[0] == "yula" or issubclass(kind, WATCHED)
 
 
 def descriptors():

@@ -138,7 +138,8 @@ def test_curl_echoes_100_mib_through_a_server_that_sends_while_it_receives(
 
     async def main():
         async with server_process(kind) as (url, server):
-            done = await curl("-T", str(source), "-X", "POST", f"{url}/echo", "-o", str(result))
+            upload = ["-T", str(source), "-X", "POST", "-H", "Transfer-Encoding: chunked"]
+            done = await curl(*upload, f"{url}/echo", "-o", str(result))
             server.look()
             assert done.code == 0, done.err
             assert server.most < GROWTH
