@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 
 Finished = collections.namedtuple("Finished", "code out err")
 
@@ -66,10 +67,10 @@ def first_in_path(folder):
     }
 
 
-def execute(*command, cwd, env=None, stdin=""):
+def execute(*command, cwd, env=None, stdin="", python=sys.executable):
     """Run `python command...` to its end."""
     done = subprocess.run(
-        [sys.executable, *map(str, command)],
+        [python, *map(str, command)],
         cwd=cwd,
         env=environment(env),
         input=stdin,
@@ -135,8 +136,15 @@ def served(*command, cwd, env=None):
 
 
 def get(port):
-    """The body of a GET request."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=LIMIT_S)
-    with contextlib.closing(connection):
-        connection.request("GET", "/")
-        return connection.getresponse().read().decode()
+    """The body of a GET request; waits for servers that say their address before they listen."""
+    deadline = time.monotonic() + LIMIT_S
+    while True:
+        try:
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=LIMIT_S)
+            with contextlib.closing(connection):
+                connection.request("GET", "/")
+                return connection.getresponse().read().decode()
+        except ConnectionError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)

@@ -68,7 +68,7 @@ def environment(options: set[str]) -> dict[str, str]:
     env = dict(os.environ)
     paths = env.get("PYTHONPATH", "").split(os.pathsep) if env.get("PYTHONPATH") else []
     env["PYTHONPATH"] = os.pathsep.join([STARTUP, *(path for path in paths if path != STARTUP)])
-    env[OPTIONS_VARIABLE] = " ".join(sorted(options))
+    env[OPTIONS_VARIABLE] = " ".join(sorted({f"pid-{os.getpid()}", *options}))
     # In the C locale Python sets LC_CTYPE for itself (PEP 538). The next interpreter must find what
     # this one found, or it leaves UTF-8 mode off, which a direct run turns on.
     initial = initial_environment()

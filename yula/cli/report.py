@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import asyncio.events
 import collections
+import contextlib
 import os
 import signal
-import sys
 import weakref
 from collections.abc import Callable
 from types import FrameType
@@ -61,16 +61,17 @@ def say_when_terminated() -> None:
         signal.raise_signal(number)
 
     if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-        try:
+        with contextlib.suppress(ValueError):  # asyncio imported in another than the main thread
             signal.signal(signal.SIGTERM, terminated)
-        except ValueError:
-            pass  # asyncio was imported in another thread than the main one
 
 
 def say() -> None:
     global said
-    if said or sys.stderr is None:
+    if said:
         return
     said = True
     loops = ", ".join(f"{count} x {name}" for name, count in sorted(ran.items()))
-    print(f"yula: pid {os.getpid()}: {loops or 'no event loop'} ran", file=sys.stderr)
+    line = f"yula: pid {os.getpid()}: {loops or 'no event loop'} ran\n"
+    # Past sys.stderr: a signal may have come in the middle of a print() to it.
+    with contextlib.suppress(OSError):
+        os.write(2, line.encode())

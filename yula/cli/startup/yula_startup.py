@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 FOLDER = os.path.dirname(__file__)
 PARENT = os.path.dirname(os.path.dirname(os.path.dirname(FOLDER)))  # where yula/ is
 # ORDER YULA_RUN: written in cli/launch.py
+waiting = False
 options = frozenset(os.environ.get("YULA_RUN", "").split())
 
 
@@ -32,7 +33,7 @@ def start() -> None:
     hook = ImportHook(
         {
             "asyncio": asyncio_came,
-            "yula": asyncio_came,
+            "yula": yula_came,
             "uvloop": uvloop_came,
             "multiprocessing.util": multiprocessing_came,
         }
@@ -92,18 +93,31 @@ class ImportHook:
 
 
 def asyncio_came(module: ModuleType) -> None:
-    if "asyncio" not in sys.modules:
-        return
+    global waiting
     yula = sys.modules.get("yula")
-    if yula is not None and not hasattr(yula, "run"):
-        return  # the program imports yula, which imports asyncio: called again when it is there
+    # The program may be importing yula, which has just imported asyncio and is not ready itself.
+    waiting = yula is not None and getattr(yula.__spec__, "_initializing", False)
+    if not waiting:
+        rebind_asyncio()
+
+
+def yula_came(module: ModuleType) -> None:
+    global waiting
+    if waiting:
+        waiting = False
+        rebind_asyncio()
+
+
+def rebind_asyncio() -> None:
     try:
         from yula.cli import rebind
     except ImportError:
         sys.path.append(PARENT)
         try:
             from yula.cli import rebind
-        except ImportError:
+        except ImportError as error:
+            if is_the_program():
+                print(f"yula: this program runs on asyncio's own loops: {error}", file=sys.stderr)
             return
         finally:
             sys.path.remove(PARENT)
@@ -133,5 +147,10 @@ def report_at_exit() -> None:
     report = sys.modules.get("yula.cli.report")
     if report is not None:
         report.say()
-    else:
+    elif is_the_program():
         print(f"yula: pid {os.getpid()}: asyncio was not imported", file=sys.stderr)
+
+
+def is_the_program() -> bool:
+    """Whether this is what the user started, and no child of it."""
+    return f"pid-{os.getpid()}" in options
