@@ -83,8 +83,10 @@ class Expected:
 
     def _add(self, item, loop_is_asyncio):
         outcome, on = item.get("outcome"), item.get("on", "yula")
-        if outcome not in ("fail", "skip") or on not in ("yula", "both") or not item.get("reason"):
-            raise BadList(f"{self.path}: an entry needs a reason, an outcome and a known `on`: {item}")
+        known = outcome in ("fail", "skip") and on in ("yula", "both")
+        if not known or not item.get("reason"):
+            text = "an entry needs a reason, an outcome and a known `on`"
+            raise BadList(f"{self.path}: {text}: {item}")
         when = item.get("when")
         if when is not None and when not in FACTS:
             raise BadList(f"{self.path}: unknown condition {when!r}; there are: {', '.join(FACTS)}")
@@ -114,8 +116,6 @@ class Expected:
 
 def path_for_this_interpreter():
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    if not getattr(sys, "_is_gil_enabled", lambda: True)() and (FOLDER / f"{version}t.toml").exists():
-        version += "t"
     return FOLDER / f"{version}.toml"
 
 

@@ -142,9 +142,10 @@ class Pool:
             self._queue.appendleft(left)
         elif left:
             # It died before its first test: one more try would be the same, so say so and go on.
-            detail = f"the process ended with status {status} before its first test\n{child.log_tail()}"
+            detail = f"the process ended with status {status} before its first test"
             for test in left:
-                yield Record(test.id, "A" if test.in_mixin else "B", "crash", detail)
+                which = "A" if test.in_mixin else "B"
+                yield Record(test.id, which, "crash", detail, child.log_tail())
         shutil.rmtree(child.folder, ignore_errors=True)
 
 
@@ -156,9 +157,8 @@ def _record(test, message, seconds):
         which = "B"
     else:
         which = "C" if named else None
-    return Record(
-        test.id, which, message["outcome"], message["detail"], message["output"], seconds, default + named
-    )
+    outcome, detail, output = message["outcome"], message["detail"], message["output"]
+    return Record(test.id, which, outcome, detail, output, seconds, default + named)
 
 
 def _lost(child, status, timeout):
@@ -169,8 +169,9 @@ def _lost(child, status, timeout):
     if child.aborted is not None:
         detail = f"still running after {timeout:.0f} seconds; its stacks are in the output below"
         return Record(test.id, which, "hang", detail, child.log_tail(), seconds)
-    how = f"signal {-os.waitstatus_to_exitcode(status)}" if os.WIFSIGNALED(status) else f"status {status}"
-    return Record(test.id, which, "crash", f"the process ended with {how}", child.log_tail(), seconds)
+    code = os.waitstatus_to_exitcode(status)
+    detail = f"the process ended with {f'signal {-code}' if code < 0 else f'status {code}'}"
+    return Record(test.id, which, "crash", detail, child.log_tail(), seconds)
 
 
 def _chunks(tests):

@@ -1,6 +1,8 @@
 """The runner must bite: each kind of wrong result makes it fail, and name the test.
 
     python -m pytest tests/conformance/test_runner.py
+
+A run of the whole suite cannot show this: there everything passes.
 """
 
 import json
@@ -54,7 +56,11 @@ def test_a_module_that_passes_exits_with_zero_and_counts_the_loops_it_made():
 @pytest.mark.parametrize(
     "loop, args, failing",
     [
-        ("broken:DropsCallbacks", ["--module", "test_queues", "-k", "QueueGetTests", "--timeout", "3"], "test_queues"),
+        (
+            "broken:DropsCallbacks",
+            ["--module", "test_queues", "-k", "QueueGetTests", "--timeout", "3"],
+            "test_queues",
+        ),
         ("broken:SwapsCallbacks", ["--module", "test_locks"], "test_locks"),
         ("broken:NoResults", ["--module", "test_events", "-k", NEEDS_RESULT], NEEDS_RESULT),
     ],
@@ -62,11 +68,15 @@ def test_a_module_that_passes_exits_with_zero_and_counts_the_loops_it_made():
 def test_a_loop_that_treats_callbacks_wrongly_fails(loop, args, failing):
     code, output = conformance("--loop", loop, *args)
     assert code == 1, output
-    assert any(line.startswith("FAILED") and failing in line for line in output.splitlines()), output
+    assert any(line.startswith("FAILED") and failing in line for line in output.splitlines()), (
+        output
+    )
 
 
 def test_a_crash_costs_one_test_and_is_reported_with_its_stack():
-    code, output = conformance("--loop", "broken:Crashes", "--module", "test_events", "-k", "test_create_server_ssl")
+    code, output = conformance(
+        "--loop", "broken:Crashes", "--module", "test_events", "-k", "test_create_server_ssl"
+    )
     assert code == 1, output
     failed = [line for line in output.splitlines() if line.startswith("FAILED")]
     assert len(failed) > 1, output
@@ -75,10 +85,14 @@ def test_a_crash_costs_one_test_and_is_reported_with_its_stack():
 
 
 def test_a_hang_costs_one_test_and_is_reported_with_its_stack():
-    code, output = conformance("--loop", "broken:Hangs", "--module", "test_server", "-k", "Selector", "--timeout", "1")
+    code, output = conformance(
+        "--loop", "broken:Hangs", "--module", "test_server", "-k", "Selector", "--timeout", "1"
+    )
     assert code == 1, output
     failed = [line for line in output.splitlines() if line.startswith("FAILED")]
-    assert len(failed) == 2 and all("still running after 1 seconds" in line for line in failed), output
+    assert len(failed) == 2 and all("still running after 1 seconds" in line for line in failed), (
+        output
+    )
     assert "in run_forever" in output
 
 
@@ -99,7 +113,10 @@ def test_a_listed_test_that_is_gone_fails(tmp_path):
     listed = write_list(tmp_path, expect("test_locks.LockTests.test_of_long_ago"))
     code, output = conformance("--module", "test_locks", "--expected", listed)
     assert code == 1, output
-    assert "FAILED test_locks.LockTests.test_of_long_ago: listed in list.toml, but there is no such test" in output
+    assert (
+        "FAILED test_locks.LockTests.test_of_long_ago: listed in list.toml, but there is no such test"
+        in output
+    )
 
 
 def test_a_skip_needs_a_reason_and_a_listed_skip_must_skip(tmp_path):
@@ -113,7 +130,10 @@ def test_a_skip_needs_a_reason_and_a_listed_skip_must_skip(tmp_path):
     )
     code, output = conformance("--module", "test_server", "--expected", listed)
     assert code == 1, output
-    assert "FAILED test_server.SelectorStartServerTests.test_start_server_1: listed as a skip, but it ran" in output
+    assert (
+        "FAILED test_server.SelectorStartServerTests.test_start_server_1: listed as a skip, but it ran"
+        in output
+    )
     assert "not listed" not in output
 
 

@@ -104,7 +104,7 @@ class _Reporter(unittest.TestResult):
     def _send(self, **message):
         data = json.dumps(message).encode() + b"\n"
         while data:
-            data = data[os.write(self._pipe, data):]
+            data = data[os.write(self._pipe, data) :]
 
     def _set(self, test, outcome, detail=""):
         """The worst outcome wins: a sub-test that failed, a tearDown that failed after a skip."""
