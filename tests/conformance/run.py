@@ -108,7 +108,9 @@ class Report:
             for module, least in pinned.items():
                 have = self.constructed[key][module]
                 if module in modules and have < least:
-                    text = f"{have} tests constructed the loop under test, {least} are pinned"
+                    text = (
+                        f"{have} tests constructed the loop under test, at least {least} are pinned"
+                    )
                     self.problem(module, f"set {key}: {text}")
 
     def tally(self):
