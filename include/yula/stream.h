@@ -24,11 +24,15 @@ typedef struct yula_stream yula_stream;
  * any of them. */
 typedef struct yula_stream_ops {
     /* Where to receive: set *base and *len (> 0). NULL: the loop's own buffer
-     * of YULA_STREAM_READ_MAX bytes, valid until read returns. A negative
-     * result or len 0 stops reading and calls failed with it (-ENOBUFS). */
+     * of YULA_STREAM_READ_MAX bytes, valid until read returns. Returns 0; a
+     * positive number for "not in this turn"; a negative one, which stops
+     * reading and is passed to failed. */
     int (*alloc)(yula_stream *stream, void **base, size_t *len, void *arg);
     /* len > 0 bytes arrived at base. */
     void (*read)(yula_stream *stream, void *base, size_t len, void *arg);
+    /* Nothing arrived after all: what alloc gave is free again. Not called
+     * before ended and failed. May be NULL. */
+    void (*unused)(yula_stream *stream, void *arg);
     /* The peer ended its half. Called once, after all data. */
     void (*ended)(yula_stream *stream, void *arg);
     /* Reading or writing failed (status: negated errno). Reading has stopped
@@ -107,10 +111,16 @@ YULA_API int yula_stream_shutdown(yula_stream *stream);
  * for the end of the callback. Thread: loop. */
 YULA_API size_t yula_stream_queued(yula_stream *stream);
 
+/* The same without sending anything. Thread: loop. */
+YULA_API size_t yula_stream_peek_queued(const yula_stream *stream);
+
 /* Set the water marks, bytes; low <= high. pressure(true) is called when the
  * queue is above high, pressure(false) when it is at or below low. */
 YULA_API void yula_stream_set_marks(yula_stream *stream, size_t low,
                                     size_t high);
+
+YULA_API void yula_stream_get_marks(const yula_stream *stream, size_t *low,
+                                    size_t *high);
 
 /* The descriptor. It stays the stream's. Thread: loop. */
 YULA_API int yula_stream_fd(const yula_stream *stream);

@@ -58,7 +58,7 @@ stream_buffer(yula_stream *stream, void **base, size_t *len)
     }
     *len = 0;
     int err = stream->ops->alloc(stream, base, len, stream->arg);
-    return err < 0 ? err : *len == 0 ? -ENOBUFS : 0;
+    return err == 0 && *len == 0 ? -ENOBUFS : err;
 }
 
 static void
@@ -68,8 +68,13 @@ stream_read(yula_stream *stream)
     size_t len;
 
     int err = stream_buffer(stream, &base, &len);
-    if (stream->fd < 0 || !stream->reading)
-        return; /* closed or paused by alloc */
+    if (stream->fd < 0 || err > 0)
+        return; /* closed by alloc, or not now */
+    if (!stream->reading && err == 0) { /* paused by alloc */
+        if (stream->ops->unused != NULL)
+            stream->ops->unused(stream, stream->arg);
+        return;
+    }
     if (err < 0) {
         stream_fail(stream, err, false);
         return;
@@ -94,6 +99,8 @@ stream_read(yula_stream *stream)
     }
     else {
         stream->trouble &= ~(unsigned)YULA_PRIORITY;
+        if (stream->ops->unused != NULL)
+            stream->ops->unused(stream, stream->arg);
     }
 }
 
@@ -416,6 +423,19 @@ yula_stream_queued(yula_stream *stream)
 {
     yula_stream_flush(stream);
     return stream->queued;
+}
+
+size_t
+yula_stream_peek_queued(const yula_stream *stream)
+{
+    return stream->queued;
+}
+
+void
+yula_stream_get_marks(const yula_stream *stream, size_t *low, size_t *high)
+{
+    *low = stream->low;
+    *high = stream->high;
 }
 
 void

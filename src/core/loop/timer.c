@@ -160,3 +160,11 @@ yula__timers_fini(yula_loop *loop)
     loop->timers = NULL;
     loop->timer_count = loop->timer_capacity = 0;
 }
+
+yula_timer *
+yula__timer_of_work(yula_work *work)
+{
+    if (work->cb != timer_run)
+        return NULL;
+    return yula__container_of(work, yula_timer, work);
+}

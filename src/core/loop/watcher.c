@@ -123,10 +123,17 @@ yula_watcher_modify(yula_watcher *watcher, unsigned interest)
 {
     if (watcher->fd < 0)
         return -EBADF;
+    /* A generation of its own: the owner may be here because the number was
+     * closed and opened again behind our back. */
+    uint32_t before = watcher->generation;
+    watcher->generation = ++watcher->loop->fds[watcher->fd].generation;
     int err = yula__poller_modify(&watcher->loop->poller, watcher->fd, interest,
                                   watcher_tag(watcher));
-    if (err < 0)
+    if (err < 0) {
+        watcher->loop->fds[watcher->fd].generation = before;
+        watcher->generation = before;
         return err;
+    }
     watcher->interest = interest;
     return 0;
 }
@@ -185,6 +192,8 @@ yula__watchers_collect(yula_loop *loop, int count, unsigned lanes)
         watcher->pending |= event->events;
         yula_work_queue(loop, &watcher->work);
     }
+    if (!(lanes & 1u << YULA_LANE_HOST))
+        return; /* the second pass counts */
     loop->stats.stale += stale;
     if (stale == 0 || stale < (size_t)count)
         loop->stale_streak = 0;

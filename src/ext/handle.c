@@ -1,0 +1,605 @@
+/* handle.c: Handle, TimerHandle and _ThreadSafeHandle.
+ *
+ * C types derived from asyncio's classes. The slots of those (_callback, _args
+ * ...) are filled directly, at the offsets that the classes' own descriptors
+ * name; behind them lies what the core needs to queue the handle without an
+ * allocation. Everything else (repr, comparison, _run) is inherited.
+ *
+ *  I1. While its work is queued, or its timer armed, a handle has one
+ *      reference more than its users hold: the queue's.
+ *  I2. A cancelled handle is in no queue.
+ * Thread: loop; cancel() of a _ThreadSafeHandle from any.
+ */
+#include "yulapy.h"
+
+#include "loop/loop_i.h"
+
+#define SLOT(handle, offset) (*(PyObject **)((char *)(handle) + (offset)))
+
+/* Handles kept for reuse, per loop and kind: one burst of callbacks. */
+#define FREE_HANDLES 128
+
+#ifdef Py_GIL_DISABLED
+#define HANDLE_REUSE 0
+#else
+#define HANDLE_REUSE 1
+#endif
+
+/* Our part of a Handle is a yula_work, of a TimerHandle a yula_timer. */
+typedef struct threadsafe_extra {
+    yula_work work; /* first: see yulapy_handle_work */
+    char running; /* its callback runs on the loop's thread now */
+    char waited;  /* a canceller waits on finished */
+    PyThread_type_lock finished;
+} threadsafe_extra;
+
+static void handle_work_run(yula_work *work, void *arg);
+static void timer_handle_fire(yula_timer *timer, void *arg);
+
+static yulapy_state *
+handle_state(PyObject *handle)
+{
+    return yulapy_state_of_type(Py_TYPE(handle));
+}
+
+yula_work *
+yulapy_handle_work(yulapy_state *state, PyObject *handle)
+{
+    Py_ssize_t offset = Py_IS_TYPE(handle, state->handle_type)
+                            ? state->handle.handle_extra
+                            : state->handle.threadsafe_extra;
+    return (yula_work *)((char *)handle + offset);
+}
+
+yula_timer *
+yulapy_handle_timer(yulapy_state *state, PyObject *handle)
+{
+    return (yula_timer *)((char *)handle + state->handle.timer_extra);
+}
+
+static threadsafe_extra *
+handle_threadsafe(yulapy_state *state, PyObject *handle)
+{
+    return (threadsafe_extra *)((char *)handle +
+                                state->handle.threadsafe_extra);
+}
+
+PyObject *
+yulapy_handle_of_work(yula_work *work)
+{
+    if (work->cb == handle_work_run)
+        return work->arg;
+    yula_timer *timer = yula__timer_of_work(work);
+    return timer != NULL && timer->cb == timer_handle_fire ? work->arg : NULL;
+}
+
+bool
+yulapy_handle_is_cancelled(yulapy_state *state, PyObject *handle)
+{
+    return SLOT(handle, state->handle.cancelled) == Py_True;
+}
+
+void
+yulapy_handle_when_set(yulapy_state *state, PyObject *handle, PyObject *when)
+{
+    Py_XSETREF(SLOT(handle, state->handle.when), when);
+}
+
+/* --- making -------------------------------------------------------------- */
+
+static PyObject *
+handle_alloc(yulapy_loop *loop, PyTypeObject *type)
+{
+    unsigned kind = type == loop->state->timer_handle_type;
+    PyObject *handle = loop->free_handles[kind];
+    if (!HANDLE_REUSE || handle == NULL ||
+        (kind == 0 && type != loop->state->handle_type))
+        return type->tp_alloc(type, 0);
+    loop->free_handles[kind] = SLOT(handle, loop->state->handle.callback);
+    loop->free_handle_counts[kind]--;
+    SLOT(handle, loop->state->handle.callback) = NULL;
+    PyObject_Init(handle, type);
+    PyObject_GC_Track(handle);
+    return handle;
+}
+
+static PyObject *
+handle_args(yulapy_state *state, PyObject *const *args, Py_ssize_t nargs)
+{
+    if (nargs == 0)
+        return Py_NewRef(state->empty_tuple);
+    PyObject *tuple = PyTuple_New(nargs);
+    if (tuple == NULL)
+        return NULL;
+    for (Py_ssize_t i = 0; i < nargs; i++)
+        PyTuple_SET_ITEM(tuple, i, Py_NewRef(args[i]));
+    return tuple;
+}
+
+/* Debug mode: where the handle was made, as Handle.__init__ and call_soon leave
+ * it (the caller of call_soon is the last entry). */
+static int
+handle_trace_source(yulapy_state *state, PyObject *handle)
+{
+    PyObject *frame = (PyObject *)PyEval_GetFrame();
+    PyObject *stack = PyObject_CallOneArg(state->extract_stack,
+                                          frame != NULL ? frame : Py_None);
+    if (stack == NULL)
+        return -1;
+    Py_XSETREF(SLOT(handle, state->handle.source_traceback), stack);
+    return 0;
+}
+
+PyObject *
+yulapy_handle_new(yulapy_loop *loop, PyTypeObject *type, PyObject *callback,
+                  PyObject *const *args, Py_ssize_t nargs, PyObject *context)
+{
+    yulapy_state *state = loop->state;
+    const yulapy_handle_layout *at = &state->handle;
+
+    PyObject *tuple = handle_args(state, args, nargs);
+    if (tuple == NULL)
+        return NULL;
+    context = context != NULL ? Py_NewRef(context) : PyContext_CopyCurrent();
+    PyObject *handle = context != NULL ? handle_alloc(loop, type) : NULL;
+    if (handle == NULL) {
+        Py_DECREF(tuple);
+        Py_XDECREF(context);
+        return NULL;
+    }
+    SLOT(handle, at->callback) = Py_NewRef(callback);
+    SLOT(handle, at->args) = tuple;
+    SLOT(handle, at->cancelled) = Py_NewRef(Py_False);
+    SLOT(handle, at->loop) = Py_NewRef(loop);
+    SLOT(handle, at->source_traceback) = Py_NewRef(Py_None);
+    SLOT(handle, at->repr) = Py_NewRef(Py_None);
+    SLOT(handle, at->context) = context;
+    if (type == state->timer_handle_type) {
+        SLOT(handle, at->scheduled) = Py_NewRef(Py_True);
+        yula_timer_init(loop->core, yulapy_handle_timer(state, handle),
+                        YULA_LANE_HOST);
+    }
+    else {
+        yula_work_init(yulapy_handle_work(state, handle), YULA_LANE_HOST,
+                       handle_work_run, handle);
+    }
+    if (loop->debug && handle_trace_source(state, handle) < 0)
+        Py_CLEAR(handle);
+    return handle;
+}
+
+/* --- queueing and running ------------------------------------------------ */
+
+void
+yulapy_handle_queue(yulapy_loop *loop, PyObject *handle)
+{
+    yula_work *work = yulapy_handle_work(loop->state, handle);
+    if (yula__work_queued(work))
+        return;
+    Py_INCREF(handle);
+    yula_work_queue(loop->core, work);
+}
+
+void
+yulapy_handle_unqueue(yulapy_state *state, PyObject *handle)
+{
+    bool queued;
+    if (Py_IS_TYPE(handle, state->timer_handle_type)) {
+        yula_timer *timer = yulapy_handle_timer(state, handle);
+        queued = timer->loop != NULL && yula_timer_stop(timer);
+    }
+    else {
+        queued = yula_work_cancel(yulapy_handle_work(state, handle));
+    }
+    if (queued)
+        Py_DECREF(handle);
+}
+
+/* asyncio.Handle._run replaced by a tool (aiodebug and others do) must run. */
+static bool
+handle_run_is_patched(yulapy_state *state)
+{
+    PyTypeObject *base = (PyTypeObject *)state->handle_base;
+    if (base->tp_version_tag == state->handle_base_version &&
+        base->tp_version_tag != 0)
+        return false;
+    PyObject *run = PyObject_GetAttr(state->handle_base, state->str__run);
+    if (run == NULL) {
+        PyErr_Clear(); /* AttributeError: nothing to call, so not patched */
+        return false;
+    }
+    Py_DECREF(run);
+    if (run != state->handle_base_run)
+        return true;
+    state->handle_base_version = base->tp_version_tag;
+    return false;
+}
+
+static PyObject *
+handle_call(yulapy_state *state, PyObject *handle)
+{
+    const yulapy_handle_layout *at = &state->handle;
+    PyObject *context = SLOT(handle, at->context);
+    PyObject *args = SLOT(handle, at->args);
+    PyObject *callback = SLOT(handle, at->callback);
+
+    if (!PyTuple_CheckExact(args) || PyContext_Enter(context) < 0)
+        return NULL;
+    /* cancel() in the callback drops the handle's references */
+    Py_INCREF(context);
+    Py_INCREF(args);
+    Py_INCREF(callback);
+    PyObject *result = PyObject_Vectorcall(
+        callback, &PyTuple_GET_ITEM(args, 0), (size_t)PyTuple_GET_SIZE(args),
+        NULL);
+    Py_DECREF(callback);
+    Py_DECREF(args);
+    if (PyContext_Exit(context) < 0)
+        Py_CLEAR(result);
+    Py_DECREF(context);
+    return result;
+}
+
+void
+yulapy_handle_run(yulapy_loop *loop, PyObject *handle)
+{
+    yulapy_state *state = loop->state;
+    PyObject *result;
+
+    if (__builtin_expect(loop->debug, 0)) {
+        PyObject *args[] = {(PyObject *)loop, handle};
+        result = PyObject_VectorcallMethod(state->str__run_debug, args, 2,
+                                           NULL);
+    }
+    else if (__builtin_expect(handle_run_is_patched(state), 0)) {
+        result = PyObject_CallMethodNoArgs(handle, state->str__run);
+    }
+    else {
+        result = handle_call(state, handle);
+        if (result == NULL && !yulapy_leaves_loop(loop)) {
+            PyObject *exc = yulapy_take_exception();
+            PyObject *args[] = {(PyObject *)loop, handle, exc};
+            yulapy_failure(loop, state->str_handle_failed, args, 3);
+            Py_DECREF(exc);
+            return;
+        }
+    }
+    if (result == NULL && PyErr_Occurred() && !yulapy_leaves_loop(loop))
+        PyErr_WriteUnraisable(handle);
+    Py_XDECREF(result);
+}
+
+static void
+handle_work_run(yula_work *work, void *arg)
+{
+    PyObject *handle = arg;
+    yulapy_state *state = handle_state(handle);
+    yulapy_loop *loop = (yulapy_loop *)SLOT(handle, state->handle.loop);
+
+    Py_INCREF(loop);
+    if (Py_IS_TYPE(handle, state->handle_type)) {
+        yulapy_handle_run(loop, handle);
+    }
+    else {
+        threadsafe_extra *extra = handle_threadsafe(state, handle);
+        if (!yulapy_handle_is_cancelled(state, handle)) {
+            extra->running = 1;
+            yulapy_handle_run(loop, handle);
+            extra->running = 0;
+        }
+        if (extra->waited) {
+            extra->waited = 0;
+            PyThread_release_lock(extra->finished);
+        }
+    }
+    Py_DECREF(handle);
+    Py_DECREF(loop);
+}
+
+static void
+timer_handle_fire(yula_timer *timer, void *arg)
+{
+    PyObject *handle = arg;
+    yulapy_state *state = handle_state(handle);
+    yulapy_loop *loop = (yulapy_loop *)SLOT(handle, state->handle.loop);
+
+    Py_INCREF(loop);
+    Py_XSETREF(SLOT(handle, state->handle.scheduled), Py_NewRef(Py_False));
+    yulapy_handle_run(loop, handle);
+    Py_DECREF(handle);
+    Py_DECREF(loop);
+}
+
+int
+yulapy_handle_start_timer(yulapy_loop *loop, PyObject *handle,
+                          int64_t deadline_ns)
+{
+    yula_timer *timer = yulapy_handle_timer(loop->state, handle);
+    int err = yula_timer_start(timer, deadline_ns, timer_handle_fire, handle);
+    if (err < 0) {
+        yulapy_raise_code(err);
+        return -1;
+    }
+    Py_INCREF(handle);
+    return 0;
+}
+
+/* --- cancel -------------------------------------------------------------- */
+
+static int
+handle_keep_repr(yulapy_state *state, PyObject *handle)
+{
+    PyObject *repr = PyObject_Repr(handle);
+    if (repr == NULL)
+        return -1;
+    Py_XSETREF(SLOT(handle, state->handle.repr), repr);
+    return 0;
+}
+
+static PyObject *
+handle_cancel(PyObject *handle, PyObject *unused)
+{
+    yulapy_state *state = handle_state(handle);
+    const yulapy_handle_layout *at = &state->handle;
+
+    if (yulapy_handle_is_cancelled(state, handle))
+        Py_RETURN_NONE;
+    Py_XSETREF(SLOT(handle, at->cancelled), Py_NewRef(Py_True));
+    yulapy_loop *loop = (yulapy_loop *)SLOT(handle, at->loop);
+    if (loop != NULL && loop->debug && handle_keep_repr(state, handle) < 0)
+        return NULL;
+    Py_INCREF(handle);
+    yulapy_handle_unqueue(state, handle);
+    Py_XSETREF(SLOT(handle, at->callback), Py_NewRef(Py_None));
+    Py_XSETREF(SLOT(handle, at->args), Py_NewRef(Py_None));
+    Py_DECREF(handle);
+    Py_RETURN_NONE;
+}
+
+/* events._ThreadSafeHandle: from another thread, cancel() of a handle whose
+ * callback is running returns only when the callback has. A posted handle
+ * belongs to the loop (work.h), so it stays where it is and is skipped. */
+static PyObject *
+threadsafe_handle_cancel(PyObject *handle, PyObject *unused)
+{
+    yulapy_state *state = handle_state(handle);
+    const yulapy_handle_layout *at = &state->handle;
+    threadsafe_extra *extra = handle_threadsafe(state, handle);
+    yulapy_loop *loop = (yulapy_loop *)SLOT(handle, at->loop);
+
+    if (loop != NULL && loop->core != NULL && extra->running &&
+        !yula_loop_on_own_thread(loop->core)) {
+        if (extra->finished == NULL) {
+            extra->finished = PyThread_allocate_lock();
+            if (extra->finished == NULL)
+                return PyErr_NoMemory();
+        }
+        if (!extra->waited) {
+            extra->waited = 1;
+            PyThread_acquire_lock(extra->finished, WAIT_LOCK);
+        }
+        Py_BEGIN_ALLOW_THREADS
+        PyThread_acquire_lock(extra->finished, WAIT_LOCK);
+        PyThread_release_lock(extra->finished);
+        Py_END_ALLOW_THREADS
+    }
+    if (yulapy_handle_is_cancelled(state, handle))
+        Py_RETURN_NONE;
+    Py_XSETREF(SLOT(handle, at->cancelled), Py_NewRef(Py_True));
+    if (loop != NULL && loop->debug && handle_keep_repr(state, handle) < 0)
+        return NULL;
+    Py_XSETREF(SLOT(handle, at->callback), Py_NewRef(Py_None));
+    Py_XSETREF(SLOT(handle, at->args), Py_NewRef(Py_None));
+    Py_RETURN_NONE;
+}
+
+/* --- types --------------------------------------------------------------- */
+
+/* The object slots of all three classes, by offset. */
+static int
+handle_slots(yulapy_state *state, PyTypeObject *type, Py_ssize_t out[9])
+{
+    const yulapy_handle_layout *at = &state->handle;
+    int n = 0;
+    out[n++] = at->callback;
+    out[n++] = at->args;
+    out[n++] = at->cancelled;
+    out[n++] = at->loop;
+    out[n++] = at->source_traceback;
+    out[n++] = at->repr;
+    out[n++] = at->context;
+    if (type == state->timer_handle_type) {
+        out[n++] = at->scheduled;
+        out[n++] = at->when;
+    }
+    return n;
+}
+
+static int
+handle_traverse(PyObject *handle, visitproc visit, void *arg)
+{
+    const yulapy_handle_layout *at = &handle_state(handle)->handle;
+
+    Py_VISIT(Py_TYPE(handle));
+    Py_VISIT(SLOT(handle, at->callback));
+    Py_VISIT(SLOT(handle, at->args));
+    Py_VISIT(SLOT(handle, at->loop));
+    Py_VISIT(SLOT(handle, at->source_traceback));
+    Py_VISIT(SLOT(handle, at->context));
+    return 0;
+}
+
+static int
+handle_clear(PyObject *handle)
+{
+    const yulapy_handle_layout *at = &handle_state(handle)->handle;
+
+    /* The loop stays: a handle without one could not be run or cancelled. The
+     * callback is where a cycle goes through, and its place stays filled. */
+    Py_XSETREF(SLOT(handle, at->callback), Py_NewRef(Py_None));
+    Py_XSETREF(SLOT(handle, at->args), Py_NewRef(Py_None));
+    Py_CLEAR(SLOT(handle, at->source_traceback));
+    return 0;
+}
+
+/* Keep the memory for the next handle of the loop. Returns whether it did. */
+static bool
+handle_recycle(yulapy_state *state, PyObject *handle, PyTypeObject *type,
+               yulapy_loop *loop)
+{
+    unsigned kind = type == state->timer_handle_type;
+    if (!HANDLE_REUSE || loop == NULL || loop->core == NULL ||
+        (kind == 0 && type != state->handle_type) ||
+        loop->free_handle_counts[kind] >= FREE_HANDLES)
+        return false;
+    SLOT(handle, state->handle.callback) = loop->free_handles[kind];
+    loop->free_handles[kind] = handle;
+    loop->free_handle_counts[kind]++;
+    return true;
+}
+
+static void
+handle_dealloc(PyObject *handle)
+{
+    PyTypeObject *type = Py_TYPE(handle);
+    yulapy_state *state = yulapy_state_of_type(type);
+    const yulapy_handle_layout *at = &state->handle;
+    Py_ssize_t slots[9];
+
+    PyObject_GC_UnTrack(handle);
+    if (SLOT(handle, at->weaklist) != NULL)
+        PyObject_ClearWeakRefs(handle);
+    yulapy_loop *loop = (yulapy_loop *)SLOT(handle, at->loop);
+    SLOT(handle, at->loop) = NULL; /* dropped last: it holds the free list */
+    int count = handle_slots(state, type, slots);
+    for (int i = 0; i < count; i++)
+        Py_CLEAR(SLOT(handle, slots[i]));
+    if (type == state->threadsafe_handle_type &&
+        handle_threadsafe(state, handle)->finished != NULL)
+        PyThread_free_lock(handle_threadsafe(state, handle)->finished);
+    if (!handle_recycle(state, handle, type, loop))
+        type->tp_free(handle);
+    Py_XDECREF(loop);
+    Py_DECREF(type);
+}
+
+void
+yulapy_handle_drop_free(yulapy_loop *loop)
+{
+    for (int kind = 0; kind < 2; kind++) {
+        while (loop->free_handles[kind] != NULL) {
+            PyObject *handle = loop->free_handles[kind];
+            loop->free_handles[kind] = SLOT(handle,
+                                            loop->state->handle.callback);
+            PyObject_GC_Del(handle);
+        }
+        loop->free_handle_counts[kind] = 0;
+    }
+}
+
+static PyMethodDef handle_methods[] = {
+    {"cancel", handle_cancel, METH_NOARGS,
+     PyDoc_STR("Cancel the callback. Does nothing once it ran.")},
+    {NULL},
+};
+
+static PyMethodDef threadsafe_handle_methods[] = {
+    {"cancel", threadsafe_handle_cancel, METH_NOARGS,
+     PyDoc_STR("Cancel the callback, from any thread. If it is running on the "
+               "loop's thread, wait until it is done.")},
+    {NULL},
+};
+
+static int
+slot_offset(PyObject *type, const char *name, Py_ssize_t *out)
+{
+    PyObject *member = PyObject_GetAttrString(type, name);
+    if (member == NULL)
+        return -1;
+    if (!Py_IS_TYPE(member, &PyMemberDescr_Type)) {
+        PyErr_Format(PyExc_ImportError, "%R.%s is not a slot", type, name);
+        Py_DECREF(member);
+        return -1;
+    }
+    *out = ((PyMemberDescrObject *)member)->d_member->offset;
+    Py_DECREF(member);
+    return 0;
+}
+
+static PyTypeObject *
+handle_make_type(PyObject *module, PyObject *base, const char *name,
+                 PyMethodDef *methods, size_t extra, Py_ssize_t *extra_offset)
+{
+    PyType_Slot slots[] = {
+        {Py_tp_dealloc, handle_dealloc},
+        {Py_tp_traverse, handle_traverse},
+        {Py_tp_clear, handle_clear},
+        {Py_tp_methods, methods},
+        {0, NULL},
+    };
+    Py_ssize_t size = ((PyTypeObject *)base)->tp_basicsize;
+    *extra_offset = (size + 15) / 16 * 16;
+    PyType_Spec spec = {
+        .name = name,
+        .basicsize = (int)(*extra_offset + (Py_ssize_t)extra),
+        .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC |
+                 Py_TPFLAGS_DISALLOW_INSTANTIATION,
+        .slots = slots,
+    };
+    return (PyTypeObject *)PyType_FromModuleAndSpec(module, &spec, base);
+}
+
+int
+yulapy_handle_add_types(PyObject *module, yulapy_state *state)
+{
+    yulapy_handle_layout *at = &state->handle;
+    PyObject *events = PyImport_ImportModule("asyncio.events");
+    PyObject *timer = NULL, *threadsafe = NULL;
+    int err = -1;
+
+    if (events == NULL)
+        return -1;
+    state->handle_base = PyObject_GetAttrString(events, "Handle");
+    timer = PyObject_GetAttrString(events, "TimerHandle");
+    if (state->handle_base == NULL || timer == NULL)
+        goto done;
+    state->handle_base_run = PyObject_GetAttr(state->handle_base,
+                                              state->str__run);
+    if (state->handle_base_run == NULL ||
+        slot_offset(state->handle_base, "_callback", &at->callback) < 0 ||
+        slot_offset(state->handle_base, "_args", &at->args) < 0 ||
+        slot_offset(state->handle_base, "_cancelled", &at->cancelled) < 0 ||
+        slot_offset(state->handle_base, "_loop", &at->loop) < 0 ||
+        slot_offset(state->handle_base, "_source_traceback",
+                    &at->source_traceback) < 0 ||
+        slot_offset(state->handle_base, "_repr", &at->repr) < 0 ||
+        slot_offset(state->handle_base, "_context", &at->context) < 0 ||
+        slot_offset(timer, "_scheduled", &at->scheduled) < 0 ||
+        slot_offset(timer, "_when", &at->when) < 0)
+        goto done;
+    at->weaklist = ((PyTypeObject *)state->handle_base)->tp_weaklistoffset;
+    state->handle_type = handle_make_type(
+        module, state->handle_base, "yula._core.Handle", handle_methods,
+        sizeof(yula_work), &at->handle_extra);
+    state->timer_handle_type = handle_make_type(
+        module, timer, "yula._core.TimerHandle", handle_methods,
+        sizeof(yula_timer), &at->timer_extra);
+    threadsafe = PyObject_GetAttrString(events, "_ThreadSafeHandle");
+    if (threadsafe == NULL) {
+        PyErr_Clear(); /* AttributeError: new in 3.14 */
+        threadsafe = Py_NewRef(state->handle_base);
+    }
+    state->threadsafe_handle_type = handle_make_type(
+        module, threadsafe, "yula._core.ThreadSafeHandle",
+        threadsafe_handle_methods, sizeof(threadsafe_extra),
+        &at->threadsafe_extra);
+    if (state->handle_type == NULL || state->timer_handle_type == NULL ||
+        state->threadsafe_handle_type == NULL)
+        goto done;
+    err = 0;
+done:
+    Py_XDECREF(events);
+    Py_XDECREF(timer);
+    Py_XDECREF(threadsafe);
+    return err;
+}

@@ -1,0 +1,982 @@
+/* loop.c: _core.LoopBase, the C half of yula.Loop.
+ *
+ * yula.Loop is class Loop(LoopBase, asyncio.unix_events._UnixSelectorEventLoop):
+ * what runs per callback is here, what runs per connection or per loop is the
+ * stdlib's or yula/loop.py's. Attributes that the stdlib's methods read and
+ * write (_closed, _debug, _stopping, _thread_id, _task_factory) are fields here.
+ *
+ *  I1. core is NULL exactly when the loop is closed.
+ *  I2. What the loop keeps alive is in the core's queues (handles) or in the
+ *      held list (transports, listeners, descriptors); traverse walks both.
+ */
+#include "yulapy.h"
+
+#include <math.h>
+
+#include "gil.h"
+#include "loop/loop_i.h"
+
+/* --- small helpers ------------------------------------------------------- */
+
+int
+yulapy_loop_check_open(yulapy_loop *loop)
+{
+    if (__builtin_expect(loop->core != NULL && !loop->closed, 1))
+        return 0;
+    PyErr_SetString(PyExc_RuntimeError, "Event loop is closed");
+    return -1;
+}
+
+void
+yulapy_loop_hold(yulapy_loop *loop, yulapy_held *held, PyObject *object,
+                 void (*loop_closed)(PyObject *))
+{
+    held->object = Py_NewRef(object);
+    held->loop_closed = loop_closed;
+    held->prev = loop->held.prev;
+    held->next = &loop->held;
+    held->prev->next = held;
+    held->next->prev = held;
+}
+
+void
+yulapy_loop_let_go(yulapy_held *held)
+{
+    if (held->next == NULL)
+        return;
+    held->prev->next = held->next;
+    held->next->prev = held->prev;
+    held->next = held->prev = NULL;
+    Py_CLEAR(held->object);
+}
+
+/* The one keyword of the call_* methods. */
+static int
+loop_context_argument(yulapy_state *state, PyObject *const *args,
+                      Py_ssize_t nargs, PyObject *kwnames, const char *method,
+                      PyObject **out)
+{
+    *out = NULL;
+    if (kwnames == NULL)
+        return 0;
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(kwnames); i++) {
+        PyObject *name = PyTuple_GET_ITEM(kwnames, i);
+        if (name != state->str_context &&
+            PyUnicode_Compare(name, state->str_context) != 0) {
+            if (!PyErr_Occurred())
+                PyErr_Format(PyExc_TypeError,
+                             "%s() got an unexpected keyword argument %R",
+                             method, name);
+            return -1;
+        }
+        *out = yulapy_none_to_null(args[nargs + i]);
+    }
+    if (*out != NULL && !PyContext_CheckExact(*out)) {
+        PyErr_Format(PyExc_TypeError,
+                     "%s() argument 'context' must be a Context, not %.200s",
+                     method, Py_TYPE(*out)->tp_name);
+        return -1;
+    }
+    return 0;
+}
+
+/* Debug mode: what BaseEventLoop checks before it takes a callback. */
+static int
+loop_check_debug(yulapy_loop *loop, PyObject *callback, const char *method,
+                 bool thread)
+{
+    yulapy_state *state = loop->state;
+    PyObject *self = (PyObject *)loop;
+    PyObject *result;
+
+    if (!loop->debug)
+        return 0;
+    if (thread) {
+        result = PyObject_CallMethodNoArgs(self, state->str__check_thread);
+        if (result == NULL)
+            return -1;
+        Py_DECREF(result);
+    }
+    PyObject *name = PyUnicode_FromString(method);
+    if (name == NULL)
+        return -1;
+    PyObject *args[] = {self, callback, name};
+    result = PyObject_VectorcallMethod(state->str__check_callback, args, 3,
+                                       NULL);
+    Py_DECREF(name);
+    Py_XDECREF(result);
+    return result != NULL ? 0 : -1;
+}
+
+/* --- time ---------------------------------------------------------------- */
+
+/* A user's own time() or call_at(): looked for again only when the type, or an
+ * attribute of the instance, has changed. */
+static int
+loop_is_overridden(yulapy_loop *loop, PyObject *name)
+{
+    PyObject *ours = PyObject_GetAttr((PyObject *)loop->state->loop_type, name);
+    PyObject *type = (PyObject *)Py_TYPE(loop);
+    PyObject *theirs = ours != NULL ? PyObject_GetAttr(type, name) : NULL;
+    int overridden = -1;
+
+    if (theirs != NULL)
+        overridden = theirs != ours;
+    if (overridden == 0) {
+        PyObject *bound = PyObject_GetAttr((PyObject *)loop, name);
+        if (bound == NULL)
+            overridden = -1;
+        else
+            overridden = !(PyCFunction_Check(bound) &&
+                           PyCFunction_GET_SELF(bound) == (PyObject *)loop);
+        Py_XDECREF(bound);
+    }
+    Py_XDECREF(ours);
+    Py_XDECREF(theirs);
+    return overridden;
+}
+
+static int64_t loop_python_clock(void *arg);
+
+static int
+loop_look_for_overrides(yulapy_loop *loop)
+{
+    if (__builtin_expect(!loop->attribute_assigned &&
+                             loop->type_version ==
+                                 Py_TYPE(loop)->tp_version_tag &&
+                             loop->type_version != 0,
+                         1))
+        return 0;
+    int time = loop_is_overridden(loop, loop->state->str_time);
+    int call_at = time < 0
+                      ? -1
+                      : loop_is_overridden(loop, loop->state->str_call_at);
+    if (call_at < 0)
+        return -1;
+    loop->time_overridden = (char)time;
+    loop->call_at_overridden = (char)call_at;
+    loop->attribute_assigned = 0;
+    loop->type_version = Py_TYPE(loop)->tp_version_tag;
+    if (loop->core != NULL)
+        yula_loop_set_clock(loop->core, time ? loop_python_clock : NULL, loop);
+    return 0;
+}
+
+static double
+loop_seconds(yulapy_loop *loop)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    /* As time.monotonic() rounds, so that the two can be compared. */
+    return (double)((int64_t)now.tv_sec * 1000000000 + now.tv_nsec) / 1e9;
+}
+
+/* A deadline no earlier than when: the least whole nanosecond whose seconds, as
+ * time() gives them, are not below it. */
+static int64_t
+deadline_from_seconds(double when)
+{
+    double ns = ceil(when * 1e9);
+    if (!(ns < 9.2e18))
+        return YULA_NEVER - 1;
+    if (ns < 0)
+        return 0;
+    int64_t deadline_ns = (int64_t)ns;
+    while ((double)deadline_ns / 1e9 < when)
+        deadline_ns++;
+    return deadline_ns;
+}
+
+static int64_t
+loop_python_clock(void *arg)
+{
+    yulapy_loop *loop = arg;
+    PyObject *now = PyObject_CallMethodNoArgs((PyObject *)loop,
+                                              loop->state->str_time);
+    double seconds = now != NULL ? PyFloat_AsDouble(now) : -1.0;
+    Py_XDECREF(now);
+    if (seconds == -1.0 && PyErr_Occurred()) {
+        if (!yulapy_leaves_loop(loop))
+            PyErr_WriteUnraisable((PyObject *)loop);
+        return 0;
+    }
+    /* Rounded to nearest: deadlines are rounded up from the same numbers. */
+    return (int64_t)ceil(seconds * 1e9);
+}
+
+static PyObject *
+loop_time(PyObject *self, PyObject *unused)
+{
+    return PyFloat_FromDouble(loop_seconds((yulapy_loop *)self));
+}
+
+/* --- call_soon and friends ----------------------------------------------- */
+
+static PyObject *
+loop_missing_argument(const char *method, const char *names)
+{
+    PyErr_Format(PyExc_TypeError, "%s() missing required arguments: %s", method,
+                 names);
+    return NULL;
+}
+
+static PyObject *
+loop_call_soon(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
+               PyObject *kwnames)
+{
+    yulapy_loop *loop = (yulapy_loop *)self;
+    PyObject *context;
+
+    if (nargs < 1)
+        return loop_missing_argument("call_soon", "'callback'");
+    if (loop_context_argument(loop->state, args, nargs, kwnames, "call_soon",
+                              &context) < 0 ||
+        yulapy_loop_check_open(loop) < 0 ||
+        loop_check_debug(loop, args[0], "call_soon", true) < 0)
+        return NULL;
+    PyObject *handle = yulapy_handle_new(loop, loop->state->handle_type,
+                                         args[0], args + 1, nargs - 1, context);
+    if (handle != NULL)
+        yulapy_handle_queue(loop, handle);
+    return handle;
+}
+
+static PyObject *
+loop_call_soon_threadsafe(PyObject *self, PyObject *const *args,
+                          Py_ssize_t nargs, PyObject *kwnames)
+{
+    yulapy_loop *loop = (yulapy_loop *)self;
+    PyObject *context;
+
+    if (nargs < 1)
+        return loop_missing_argument("call_soon_threadsafe", "'callback'");
+    if (loop_context_argument(loop->state, args, nargs, kwnames,
+                              "call_soon_threadsafe", &context) < 0 ||
+        yulapy_loop_check_open(loop) < 0 ||
+        loop_check_debug(loop, args[0], "call_soon_threadsafe", false) < 0)
+        return NULL;
+    PyObject *handle = yulapy_handle_new(
+        loop, loop->state->threadsafe_handle_type, args[0], args + 1, nargs - 1,
+        context);
+    if (handle == NULL)
+        return NULL;
+    if (yulapy_loop_check_open(loop) < 0) { /* closed meanwhile */
+        Py_DECREF(handle);
+        return NULL;
+    }
+    Py_INCREF(handle);
+    yula_work_post(loop->core, yulapy_handle_work(loop->state, handle));
+    return handle;
+}
+
+/* when: steals the reference. */
+static PyObject *
+loop_start_timer(yulapy_loop *loop, PyObject *when, PyObject *const *args,
+                 Py_ssize_t nargs, PyObject *context)
+{
+    double seconds = PyFloat_AsDouble(when);
+    PyObject *handle = NULL;
+    if (seconds == -1.0 && PyErr_Occurred())
+        goto fail;
+    if (isnan(seconds)) {
+        PyErr_SetString(PyExc_ValueError, "the time of a timer cannot be NaN");
+        goto fail;
+    }
+    handle = yulapy_handle_new(loop, loop->state->timer_handle_type, args[0],
+                               args + 1, nargs - 1, context);
+    if (handle == NULL)
+        goto fail;
+    yulapy_handle_when_set(loop->state, handle, when);
+    if (yulapy_handle_start_timer(loop, handle,
+                                  deadline_from_seconds(seconds)) < 0)
+        Py_CLEAR(handle);
+    return handle;
+fail:
+    Py_DECREF(when);
+    return NULL;
+}
+
+static PyObject *
+loop_call_at(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
+             PyObject *kwnames)
+{
+    yulapy_loop *loop = (yulapy_loop *)self;
+    PyObject *context;
+
+    if (nargs < 2)
+        return loop_missing_argument("call_at", "'when' and 'callback'");
+    if (args[0] == Py_None) {
+        PyErr_SetString(PyExc_TypeError, "when cannot be None");
+        return NULL;
+    }
+    if (loop_context_argument(loop->state, args, nargs, kwnames, "call_at",
+                              &context) < 0 ||
+        yulapy_loop_check_open(loop) < 0 ||
+        loop_check_debug(loop, args[1], "call_at", true) < 0 ||
+        loop_look_for_overrides(loop) < 0)
+        return NULL;
+    return loop_start_timer(loop, Py_NewRef(args[0]), args + 1, nargs - 1,
+                            context);
+}
+
+/* time() + delay, as Python adds them. */
+static PyObject *
+loop_later(yulapy_loop *loop, PyObject *delay)
+{
+    if (!loop->time_overridden && PyFloat_CheckExact(delay))
+        return PyFloat_FromDouble(loop_seconds(loop) +
+                                  PyFloat_AS_DOUBLE(delay));
+    PyObject *now = PyObject_CallMethodNoArgs((PyObject *)loop,
+                                              loop->state->str_time);
+    PyObject *when = now != NULL ? PyNumber_Add(now, delay) : NULL;
+    Py_XDECREF(now);
+    return when;
+}
+
+static PyObject *
+loop_call_later(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
+                PyObject *kwnames)
+{
+    yulapy_loop *loop = (yulapy_loop *)self;
+    PyObject *context;
+
+    if (nargs < 2)
+        return loop_missing_argument("call_later", "'delay' and 'callback'");
+    if (args[0] == Py_None) {
+        PyErr_SetString(PyExc_TypeError, "delay must not be None");
+        return NULL;
+    }
+    if (loop_context_argument(loop->state, args, nargs, kwnames, "call_later",
+                              &context) < 0 ||
+        loop_look_for_overrides(loop) < 0)
+        return NULL;
+    PyObject *when = loop_later(loop, args[0]);
+    if (when == NULL)
+        return NULL;
+    if (__builtin_expect(loop->call_at_overridden, 0)) {
+        Py_ssize_t keywords = kwnames != NULL ? PyTuple_GET_SIZE(kwnames) : 0;
+        PyObject *stack[2 + 16];
+        PyObject **copy = stack;
+        if (nargs + keywords + 1 > 18)
+            copy = PyMem_New(PyObject *, nargs + keywords + 1);
+        PyObject *result = NULL;
+        if (copy != NULL) {
+            copy[0] = self;
+            copy[1] = when;
+            memcpy(copy + 2, args + 1,
+                   (size_t)(nargs - 1 + keywords) * sizeof(*copy));
+            result = PyObject_VectorcallMethod(loop->state->str_call_at, copy,
+                                               (size_t)nargs + 1, kwnames);
+        }
+        if (copy != stack)
+            PyMem_Free(copy);
+        Py_DECREF(when);
+        return result != NULL || PyErr_Occurred() ? result : PyErr_NoMemory();
+    }
+    if (yulapy_loop_check_open(loop) < 0 ||
+        loop_check_debug(loop, args[1], "call_at", true) < 0) {
+        Py_DECREF(when);
+        return NULL;
+    }
+    return loop_start_timer(loop, when, args + 1, nargs - 1, context);
+}
+
+/* --- futures and tasks ---------------------------------------------------- */
+
+static PyObject *
+loop_create_future(PyObject *self, PyObject *unused)
+{
+    yulapy_state *state = ((yulapy_loop *)self)->state;
+    PyObject *args[] = {self};
+    PyObject *names = PyTuple_Pack(1, state->str_loop);
+    if (names == NULL)
+        return NULL;
+    PyObject *future = PyObject_Vectorcall(state->future_type, args, 0, names);
+    Py_DECREF(names);
+    return future;
+}
+
+/* --- running -------------------------------------------------------------- */
+
+/* The exception that ends the run, if there is one. */
+static PyObject *
+loop_leave(yulapy_loop *loop)
+{
+    PyObject *exc = loop->leaving;
+    loop->leaving = NULL;
+    yulapy_raise_exception(exc);
+    return NULL;
+}
+
+static PyObject *
+loop_run_turns(yulapy_loop *loop, bool once)
+{
+    int status = 0;
+
+    if (yulapy_loop_check_open(loop) < 0 || loop_look_for_overrides(loop) < 0)
+        return NULL;
+    do {
+        status = yula_loop_step(loop->core, loop->stopping ? 0 : YULA_NEVER);
+        if (loop->core == NULL)
+            break;
+    } while (status == 0 && !loop->stopping && !once);
+    if (loop->leaving != NULL)
+        return loop_leave(loop);
+    if (status < 0) {
+        yulapy_raise_code(status);
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+loop_run(PyObject *self, PyObject *unused)
+{
+    return loop_run_turns((yulapy_loop *)self, false);
+}
+
+static PyObject *
+loop_run_once(PyObject *self, PyObject *unused)
+{
+    return loop_run_turns((yulapy_loop *)self, true);
+}
+
+static PyObject *
+loop_stop(PyObject *self, PyObject *unused)
+{
+    ((yulapy_loop *)self)->stopping = 1;
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+loop_is_running(PyObject *self, PyObject *unused)
+{
+    PyObject *id = ((yulapy_loop *)self)->thread_id;
+    return PyBool_FromLong(id != NULL && id != Py_None);
+}
+
+static PyObject *
+loop_is_closed(PyObject *self, PyObject *unused)
+{
+    return PyBool_FromLong(((yulapy_loop *)self)->closed);
+}
+
+static PyObject *
+loop_get_debug(PyObject *self, PyObject *unused)
+{
+    return PyBool_FromLong(((yulapy_loop *)self)->debug);
+}
+
+static PyObject *
+loop_noop(PyObject *self, PyObject *unused)
+{
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+loop_timer_handle_cancelled(PyObject *self, PyObject *handle)
+{
+    /* TimerHandle.cancel() has taken it out of the heap already. */
+    Py_RETURN_NONE;
+}
+
+/* --- signals -------------------------------------------------------------- */
+
+static void
+loop_on_signal_byte(yula_loop *core, int number, void *arg)
+{
+    yulapy_loop *loop = arg;
+    PyObject *result = NULL, *signal = PyLong_FromLong(number);
+    if (signal != NULL) {
+        PyObject *args[] = {(PyObject *)loop, signal};
+        result = PyObject_VectorcallMethod(loop->state->str__handle_signal,
+                                           args, 2, NULL);
+        Py_DECREF(signal);
+    }
+    if (result == NULL && !yulapy_leaves_loop(loop))
+        PyErr_WriteUnraisable((PyObject *)loop);
+    Py_XDECREF(result);
+}
+
+static PyObject *
+loop_signal_wakeup_fd(PyObject *self, PyObject *unused)
+{
+    yulapy_loop *loop = (yulapy_loop *)self;
+    if (yulapy_loop_check_open(loop) < 0)
+        return NULL;
+    int fd = yula_signal_pipe(loop->core, loop_on_signal_byte, loop);
+    if (fd < 0) {
+        yulapy_raise_code(fd);
+        return NULL;
+    }
+    return PyLong_FromLong(fd);
+}
+
+/* --- descriptors: descriptor.c, listener.c, stream_transport.c ------------ */
+
+static PyObject *
+loop_add(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
+         PyObject *kwnames, const char *method, bool writer)
+{
+    yulapy_loop *loop = (yulapy_loop *)self;
+    PyObject *context;
+
+    if (nargs < 2)
+        return loop_missing_argument(method, "'fd' and 'callback'");
+    if (loop_context_argument(loop->state, args, nargs, kwnames, method,
+                              &context) < 0)
+        return NULL;
+    return yulapy_loop_add_reader(loop, args, nargs, context, writer);
+}
+
+static PyObject *
+loop_add_reader(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
+                PyObject *kwnames)
+{
+    return loop_add(self, args, nargs, kwnames, "add_reader", false);
+}
+
+static PyObject *
+loop_add_writer(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
+                PyObject *kwnames)
+{
+    return loop_add(self, args, nargs, kwnames, "add_writer", true);
+}
+
+static PyObject *
+loop_remove_reader(PyObject *self, PyObject *fileobj)
+{
+    return yulapy_loop_remove_reader((yulapy_loop *)self, fileobj, false);
+}
+
+static PyObject *
+loop_remove_writer(PyObject *self, PyObject *fileobj)
+{
+    return yulapy_loop_remove_reader((yulapy_loop *)self, fileobj, true);
+}
+
+static int
+loop_refuse_transport(yulapy_loop *loop, PyObject *fileobj)
+{
+    int fd = yulapy_descriptor_fd(fileobj);
+    if (fd < 0)
+        return -1;
+    PyObject *transport = loop->core != NULL ? yulapy_transport_of_fd(loop, fd)
+                                             : NULL;
+    if (transport == NULL)
+        return 0;
+    PyErr_Format(PyExc_RuntimeError,
+                 "File descriptor %R is used by transport %R", fileobj,
+                 transport);
+    return -1;
+}
+
+static PyObject *
+loop_ensure_fd_no_transport(PyObject *self, PyObject *fileobj)
+{
+    if (loop_refuse_transport((yulapy_loop *)self, fileobj) < 0)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+/* The public four refuse a transport's descriptor; the ones with an underscore
+ * are what the stdlib's own transports use. */
+static PyObject *
+loop_public_add_reader(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
+                       PyObject *kwnames)
+{
+    if (nargs > 0 && loop_refuse_transport((yulapy_loop *)self, args[0]) < 0)
+        return NULL;
+    PyObject *handle = loop_add_reader(self, args, nargs, kwnames);
+    Py_XDECREF(handle);
+    return handle != NULL ? Py_NewRef(Py_None) : NULL;
+}
+
+static PyObject *
+loop_public_add_writer(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
+                       PyObject *kwnames)
+{
+    if (nargs > 0 && loop_refuse_transport((yulapy_loop *)self, args[0]) < 0)
+        return NULL;
+    PyObject *handle = loop_add_writer(self, args, nargs, kwnames);
+    Py_XDECREF(handle);
+    return handle != NULL ? Py_NewRef(Py_None) : NULL;
+}
+
+static PyObject *
+loop_public_remove_reader(PyObject *self, PyObject *fileobj)
+{
+    if (loop_refuse_transport((yulapy_loop *)self, fileobj) < 0)
+        return NULL;
+    return loop_remove_reader(self, fileobj);
+}
+
+static PyObject *
+loop_public_remove_writer(PyObject *self, PyObject *fileobj)
+{
+    if (loop_refuse_transport((yulapy_loop *)self, fileobj) < 0)
+        return NULL;
+    return loop_remove_writer(self, fileobj);
+}
+
+static PyObject *
+loop_make_socket_transport(PyObject *self, PyObject *args, PyObject *kwargs)
+{
+    static char *names[] = {"sock",  "protocol", "waiter", "extra",
+                            "server", "context", NULL};
+    yulapy_loop *loop = (yulapy_loop *)self;
+    PyObject *sock, *protocol, *waiter = NULL, *extra = NULL, *server = NULL,
+                               *context = NULL;
+
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OO|O$OOO", names, &sock,
+                                     &protocol, &waiter, &extra, &server,
+                                     &context))
+        return NULL;
+    if (yulapy_loop_check_open(loop) < 0)
+        return NULL;
+    if (loop_refuse_transport(loop, sock) < 0)
+        return NULL;
+    int fd = yulapy_descriptor_fd(sock);
+    if (fd < 0)
+        return NULL;
+    return yulapy_stream_transport_new(
+        loop, fd, sock, protocol,
+        waiter != NULL ? yulapy_none_to_null(waiter) : NULL,
+        extra != NULL ? yulapy_none_to_null(extra) : NULL,
+        server != NULL ? yulapy_none_to_null(server) : NULL,
+        context != NULL ? yulapy_none_to_null(context) : NULL, NULL, 0);
+}
+
+static PyObject *
+loop_listen(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
+{
+    return yulapy_loop_listen((yulapy_loop *)self, args, nargs);
+}
+
+static PyObject *
+loop_unlisten(PyObject *self, PyObject *sock)
+{
+    return yulapy_loop_unlisten((yulapy_loop *)self, sock);
+}
+
+/* --- life ----------------------------------------------------------------- */
+
+/* Forget everything queued: handles lose the queue's reference unrun. */
+static void
+loop_drop_queues(yulapy_loop *loop)
+{
+    yula_loop *core = loop->core;
+
+    yula__ready_run_deferred(core);
+    yula__inbox_drain(core);
+    for (;;) {
+        yula_work *work = NULL;
+        if (core->timer_count > 0)
+            work = &core->timers[core->timer_count - 1].timer->work;
+        else if (!yula__list_empty(&core->batch[YULA_LANE_HOST]))
+            work = core->batch[YULA_LANE_HOST].head.next;
+        else if (!yula__list_empty(&core->ready[YULA_LANE_HOST]))
+            work = core->ready[YULA_LANE_HOST].head.next;
+        else
+            return;
+        PyObject *handle = yulapy_handle_of_work(work);
+        yula_timer *timer = yula__timer_of_work(work);
+        if (timer != NULL)
+            yula_timer_stop(timer);
+        else
+            yula_work_cancel(work);
+        Py_XDECREF(handle); /* NULL: of an object in the held list */
+    }
+}
+
+static void
+loop_drop_held(yulapy_loop *loop)
+{
+    while (loop->held.next != &loop->held) {
+        yulapy_held *held = loop->held.next;
+        PyObject *object = Py_NewRef(held->object);
+        held->loop_closed(object);
+        yulapy_loop_let_go(held);
+        Py_DECREF(object);
+    }
+}
+
+static void
+loop_close_core(yulapy_loop *loop)
+{
+    if (loop->core == NULL)
+        return;
+    loop_drop_held(loop);
+    loop_drop_queues(loop);
+    yulapy_handle_drop_free(loop);
+    yula_loop *core = loop->core;
+    loop->core = NULL;
+    yula_loop_free(core);
+}
+
+static PyObject *
+loop_close(PyObject *self, PyObject *unused)
+{
+    loop_close_core((yulapy_loop *)self);
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+loop_forked(PyObject *self, PyObject *unused)
+{
+    yulapy_loop *loop = (yulapy_loop *)self;
+    loop->closed = 1;
+    Py_CLEAR(loop->thread_id);
+    if (loop->core != NULL)
+        yula_loop_forked(loop->core);
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+loop_stats(PyObject *self, PyObject *unused)
+{
+    yulapy_loop *loop = (yulapy_loop *)self;
+    yula_loop_stats stats;
+
+    if (yulapy_loop_check_open(loop) < 0)
+        return NULL;
+    yula_loop_get_stats(loop->core, &stats);
+    return Py_BuildValue("{sKsKsKsKsKsK}", "turns", stats.turns, "sleeps",
+                         stats.sleeps, "callbacks", stats.callbacks, "events",
+                         stats.events, "stale", stats.stale, "wakeups",
+                         stats.wakeups);
+}
+
+static PyObject *
+loop_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+    /* The type may be a subclass from Python: its base of ours has the module.
+     */
+    yulapy_state *state = NULL;
+    for (PyTypeObject *t = type; t != NULL && state == NULL; t = t->tp_base) {
+        state = yulapy_state_of_type(t);
+        if (state == NULL)
+            PyErr_Clear(); /* TypeError: a Python class has no module state */
+    }
+    if (state == NULL) {
+        PyErr_SetString(PyExc_SystemError, "yula._core is not initialised");
+        return NULL;
+    }
+    yulapy_loop *loop = (yulapy_loop *)type->tp_alloc(type, 0);
+    if (loop == NULL)
+        return NULL;
+    loop->state = state;
+    loop->held.next = loop->held.prev = &loop->held;
+    yula_host host;
+    yulapy_gil_host(loop, &host);
+    yula_loop_options options = {.size = sizeof(options), .host = &host};
+    int err = yula_loop_new(&options, &loop->core);
+    if (err < 0) {
+        loop->core = NULL;
+        loop->closed = 1;
+        Py_DECREF(loop);
+        yulapy_raise_code(err);
+        return NULL;
+    }
+    return (PyObject *)loop;
+}
+
+static int
+loop_setattro(PyObject *self, PyObject *name, PyObject *value)
+{
+    ((yulapy_loop *)self)->attribute_assigned = 1;
+    return PyObject_GenericSetAttr(self, name, value);
+}
+
+struct loop_visitor {
+    visitproc visit;
+    void *arg;
+};
+
+static int
+loop_visit_work(yula_work *work, void *arg)
+{
+    struct loop_visitor *visitor = arg;
+    PyObject *handle = yulapy_handle_of_work(work);
+    /* NULL: of an object in the held list */
+    return handle != NULL ? visitor->visit(handle, visitor->arg) : 0;
+}
+
+static int
+loop_traverse(PyObject *self, visitproc visit, void *arg)
+{
+    yulapy_loop *loop = (yulapy_loop *)self;
+
+    Py_VISIT(Py_TYPE(self));
+    Py_VISIT(loop->leaving);
+    Py_VISIT(loop->thread_id);
+    Py_VISIT(loop->task_factory);
+    for (yulapy_held *held = loop->held.next;
+         held != NULL && held != &loop->held; held = held->next)
+        Py_VISIT(held->object);
+    if (loop->core == NULL)
+        return 0;
+    struct loop_visitor visitor = {visit, arg};
+    return yula__loop_visit(loop->core, loop_visit_work, &visitor);
+}
+
+static int
+loop_clear(PyObject *self)
+{
+    yulapy_loop *loop = (yulapy_loop *)self;
+
+    loop->closed = 1;
+    loop_close_core(loop);
+    Py_CLEAR(loop->leaving);
+    Py_CLEAR(loop->thread_id);
+    Py_CLEAR(loop->task_factory);
+    return 0;
+}
+
+static void
+loop_dealloc(PyObject *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+
+    PyObject_GC_UnTrack(self);
+    if (((yulapy_loop *)self)->held.next != NULL)
+        (void)loop_clear(self);
+    yulapy_handle_drop_free((yulapy_loop *)self);
+    type->tp_free(self);
+    Py_DECREF(type);
+}
+
+/* --- attributes ------------------------------------------------------------ */
+
+static PyObject *
+loop_get_flag(PyObject *self, void *offset)
+{
+    return PyBool_FromLong(*((char *)self + (Py_ssize_t)offset));
+}
+
+static int
+loop_set_flag(PyObject *self, PyObject *value, void *offset)
+{
+    int truth = value != NULL ? PyObject_IsTrue(value) : 0;
+    if (truth < 0)
+        return -1;
+    *((char *)self + (Py_ssize_t)offset) = (char)truth;
+    return 0;
+}
+
+#define LOOP_FLAG(name, field)                                                 \
+    {                                                                          \
+        name, loop_get_flag, loop_set_flag, NULL,                              \
+            (void *)offsetof(yulapy_loop, field)                               \
+    }
+
+static PyGetSetDef loop_getset[] = {
+    LOOP_FLAG("_closed", closed),
+    LOOP_FLAG("_debug", debug),
+    LOOP_FLAG("_stopping", stopping),
+    {NULL},
+};
+
+static PyMemberDef loop_members[] = {
+    {"_thread_id", T_OBJECT, offsetof(yulapy_loop, thread_id), 0, NULL},
+    {"_task_factory", T_OBJECT, offsetof(yulapy_loop, task_factory), 0, NULL},
+    {NULL},
+};
+
+#define FAST_KEYWORDS(name, function, doc)                                     \
+    {name, (PyCFunction)(void (*)(void))function,                              \
+     METH_FASTCALL | METH_KEYWORDS, PyDoc_STR(doc)}
+#define FAST(name, function, doc)                                              \
+    {name, (PyCFunction)(void (*)(void))function, METH_FASTCALL, PyDoc_STR(doc)}
+
+static PyMethodDef loop_methods[] = {
+    FAST_KEYWORDS("call_soon", loop_call_soon,
+                  "call_soon(callback, *args, context=None)\n--\n\n"
+                  "Call callback(*args) in the next turn, in order. Returns a "
+                  "Handle.\nOnly on the loop's thread."),
+    FAST_KEYWORDS("call_soon_threadsafe", loop_call_soon_threadsafe,
+                  "call_soon_threadsafe(callback, *args, context=None)\n--\n\n"
+                  "call_soon() from any thread; wakes the loop if it sleeps."),
+    FAST_KEYWORDS("call_later", loop_call_later,
+                  "call_later(delay, callback, *args, context=None)\n--\n\n"
+                  "Call callback(*args) in delay seconds, never earlier. "
+                  "Returns a TimerHandle."),
+    FAST_KEYWORDS("call_at", loop_call_at,
+                  "call_at(when, callback, *args, context=None)\n--\n\n"
+                  "Call callback(*args) at the time when, in seconds of "
+                  "loop.time(), never earlier."),
+    {"time", loop_time, METH_NOARGS,
+     PyDoc_STR("time()\n--\n\nSeconds of time.monotonic()'s clock.")},
+    {"create_future", loop_create_future, METH_NOARGS,
+     PyDoc_STR("create_future()\n--\n\nA new asyncio.Future of this loop.")},
+    {"stop", loop_stop, METH_NOARGS,
+     PyDoc_STR("stop()\n--\n\nEnd run_forever() after the current turn.")},
+    {"is_running", loop_is_running, METH_NOARGS, NULL},
+    {"is_closed", loop_is_closed, METH_NOARGS, NULL},
+    {"get_debug", loop_get_debug, METH_NOARGS, NULL},
+    {"stats", loop_stats, METH_NOARGS,
+     PyDoc_STR("stats()\n--\n\nCounters since the loop was made, as a dict: "
+               "turns, sleeps,\ncallbacks, events, stale (events dropped "
+               "because their descriptor had\na new owner), wakeups.")},
+    FAST_KEYWORDS("add_reader", loop_public_add_reader,
+         "add_reader(fd, callback, *args)\n--\n\n"
+         "Call callback(*args) whenever fd is readable "
+         "(level-triggered)."),
+    FAST_KEYWORDS("add_writer", loop_public_add_writer,
+         "add_writer(fd, callback, *args)\n--\n\n"
+         "Call callback(*args) whenever fd is writable (level-triggered)."),
+    {"remove_reader", loop_public_remove_reader, METH_O,
+     PyDoc_STR("remove_reader(fd)\n--\n\nReturns whether there was one.")},
+    {"remove_writer", loop_public_remove_writer, METH_O,
+     PyDoc_STR("remove_writer(fd)\n--\n\nReturns whether there was one.")},
+    FAST_KEYWORDS("_add_reader", loop_add_reader, ""),
+    FAST_KEYWORDS("_add_writer", loop_add_writer, ""),
+    {"_remove_reader", loop_remove_reader, METH_O, NULL},
+    {"_remove_writer", loop_remove_writer, METH_O, NULL},
+    {"_ensure_fd_no_transport", loop_ensure_fd_no_transport, METH_O, NULL},
+    {"_make_socket_transport",
+     (PyCFunction)(void (*)(void))loop_make_socket_transport,
+     METH_VARARGS | METH_KEYWORDS, NULL},
+    FAST("_listen", loop_listen, ""),
+    {"_unlisten", loop_unlisten, METH_O, NULL},
+    {"_run", loop_run, METH_NOARGS, NULL},
+    {"_run_once", loop_run_once, METH_NOARGS, NULL},
+    {"_make_self_pipe", loop_noop, METH_NOARGS, NULL},
+    {"_close_self_pipe", loop_noop, METH_NOARGS, NULL},
+    {"_write_to_self", loop_noop, METH_NOARGS, NULL},
+    {"_timer_handle_cancelled", loop_timer_handle_cancelled, METH_O, NULL},
+    {"_signal_wakeup_fd", loop_signal_wakeup_fd, METH_NOARGS, NULL},
+    {"_close_core", loop_close, METH_NOARGS, NULL},
+    {"_forked", loop_forked, METH_NOARGS, NULL},
+    {NULL},
+};
+
+static PyType_Slot loop_slots[] = {
+    {Py_tp_doc, "The C half of yula.Loop."},
+    {Py_tp_new, loop_new},
+    {Py_tp_dealloc, loop_dealloc},
+    {Py_tp_traverse, loop_traverse},
+    {Py_tp_clear, loop_clear},
+    {Py_tp_setattro, loop_setattro},
+    {Py_tp_methods, loop_methods},
+    {Py_tp_getset, loop_getset},
+    {Py_tp_members, loop_members},
+    {0, NULL},
+};
+
+static PyType_Spec loop_spec = {
+    .name = "yula._core.LoopBase",
+    .basicsize = sizeof(yulapy_loop),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC,
+    .slots = loop_slots,
+};
+
+int
+yulapy_loop_add_type(PyObject *module, yulapy_state *state)
+{
+    state->loop_type = (PyTypeObject *)PyType_FromModuleAndSpec(
+        module, &loop_spec, NULL);
+    if (state->loop_type == NULL)
+        return -1;
+    return PyModule_AddType(module, state->loop_type);
+}

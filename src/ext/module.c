@@ -1,0 +1,132 @@
+/* module.c: the module yula._core and its state. */
+#include "yulapy.h"
+
+#include "gil.h"
+
+static struct PyModuleDef module_def;
+
+yulapy_state *
+yulapy_state_of_type(PyTypeObject *type)
+{
+    return PyType_GetModuleState(type);
+}
+
+static PyObject *
+import_attribute(const char *module, const char *name)
+{
+    PyObject *object = PyImport_ImportModule(module);
+    if (object == NULL)
+        return NULL;
+    PyObject *attribute = PyObject_GetAttrString(object, name);
+    Py_DECREF(object);
+    return attribute;
+}
+
+static int
+state_import(yulapy_state *state)
+{
+    const struct {
+        PyObject **place;
+        const char *module, *name;
+    } imports[] = {
+        {&state->future_type, "asyncio.futures", "Future"},
+        {&state->task_type, "asyncio.tasks", "Task"},
+        {&state->invalid_state, "asyncio.exceptions", "InvalidStateError"},
+        {&state->buffered_protocol, "asyncio.protocols", "BufferedProtocol"},
+        {&state->transport_socket, "asyncio.trsock", "TransportSocket"},
+        {&state->extract_stack, "asyncio.format_helpers", "extract_stack"},
+        {&state->socket_type, "socket", "socket"},
+    };
+    for (size_t i = 0; i < sizeof(imports) / sizeof(imports[0]); i++) {
+        *imports[i].place = import_attribute(imports[i].module,
+                                             imports[i].name);
+        if (*imports[i].place == NULL)
+            return -1;
+    }
+    state->failure = PyImport_ImportModule("yula.failure");
+    return state->failure != NULL ? 0 : -1;
+}
+
+static int
+module_exec(PyObject *module)
+{
+    yulapy_state *state = PyModule_GetState(module);
+
+    state->server_takes_transport = Py_Version >= 0x030d0000;
+    state->empty_tuple = PyTuple_New(0);
+    if (state->empty_tuple == NULL)
+        return -1;
+    /* ORDER yulapy_names */
+#define NAME_INTERN(name)                                                      \
+    if ((state->str_##name = PyUnicode_InternFromString(#name)) == NULL)       \
+        return -1;
+    YULAPY_NAMES(NAME_INTERN)
+#undef NAME_INTERN
+    if (state_import(state) < 0 || yulapy_gil_init(state) < 0 ||
+        yulapy_handle_add_types(module, state) < 0 ||
+        yulapy_descriptor_add_type(module, state) < 0 ||
+        yulapy_stream_transport_add_type(module, state) < 0 ||
+        yulapy_listener_add_type(module, state) < 0 ||
+        yulapy_loop_add_type(module, state) < 0)
+        return -1;
+    return PyModule_AddStringConstant(module, "version", YULA__VERSION);
+}
+
+#define STATE_OBJECTS(X)                                                       \
+    X(loop_type) X(handle_type) X(timer_handle_type)                           \
+    X(threadsafe_handle_type) X(stream_transport_type) X(descriptor_type)      \
+    X(listener_type) X(socket_op_type) X(handle_base) X(handle_base_run)       \
+    X(future_type) X(task_type) X(buffered_protocol) X(transport_socket)       \
+    X(extract_stack) X(socket_type) X(invalid_state) X(failure) X(breath)      \
+    X(empty_tuple)
+
+static int
+module_traverse(PyObject *module, visitproc visit, void *arg)
+{
+    yulapy_state *state = PyModule_GetState(module);
+#define VISIT(field) Py_VISIT(state->field);
+    STATE_OBJECTS(VISIT)
+#undef VISIT
+    return 0;
+}
+
+static int
+module_clear(PyObject *module)
+{
+    yulapy_state *state = PyModule_GetState(module);
+#define CLEAR(field) Py_CLEAR(state->field);
+    STATE_OBJECTS(CLEAR)
+#undef CLEAR
+#define CLEAR_NAME(name) Py_CLEAR(state->str_##name);
+    YULAPY_NAMES(CLEAR_NAME)
+#undef CLEAR_NAME
+    return 0;
+}
+
+static void
+module_free(void *module)
+{
+    (void)module_clear(module);
+}
+
+static PyModuleDef_Slot module_slots[] = {
+    {Py_mod_exec, module_exec},
+    {0, NULL},
+};
+
+static struct PyModuleDef module_def = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "yula._core",
+    .m_doc = "The C half of yula. Private: use the package.",
+    .m_size = sizeof(yulapy_state),
+    .m_slots = module_slots,
+    .m_traverse = module_traverse,
+    .m_clear = module_clear,
+    .m_free = module_free,
+};
+
+PyMODINIT_FUNC
+PyInit__core(void)
+{
+    return PyModuleDef_Init(&module_def);
+}

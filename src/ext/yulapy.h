@@ -1,0 +1,232 @@
+/* yulapy.h: what the rooms of the extension share.
+ *
+ * State of the module lives in a yulapy_state (one per interpreter), never in C
+ * globals. Offsets into the stdlib's classes are plain numbers, equal in every
+ * interpreter of the process, and kept in the state too.
+ *
+ * Everything here is called with the GIL held on the loop's thread unless it
+ * says otherwise.
+ */
+#ifndef YULAPY_H
+#define YULAPY_H
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <structmember.h>
+
+#include <yula/yula.h>
+
+#include "base/list.h"
+#include "base/sys.h"
+
+typedef struct yulapy_loop yulapy_loop;
+
+/* Where the slots of asyncio's Handle classes are (handle.c). */
+typedef struct yulapy_handle_layout {
+    Py_ssize_t callback, args, cancelled, loop, source_traceback, repr, context;
+    Py_ssize_t scheduled, when; /* TimerHandle */
+    Py_ssize_t weaklist;
+    Py_ssize_t handle_extra, timer_extra, threadsafe_extra; /* our part */
+} yulapy_handle_layout;
+
+typedef struct yulapy_state {
+    PyTypeObject *loop_type;
+    PyTypeObject *handle_type;
+    PyTypeObject *timer_handle_type;
+    PyTypeObject *threadsafe_handle_type; /* handle_type before 3.14 */
+    PyTypeObject *stream_transport_type;
+    PyTypeObject *descriptor_type;
+    PyTypeObject *listener_type;
+    PyTypeObject *socket_op_type;
+
+    yulapy_handle_layout handle;
+    Py_ssize_t transport_extra_offset; /* BaseTransport._extra */
+
+    /* asyncio */
+    PyObject *handle_base;       /* asyncio.Handle */
+    unsigned handle_base_version; /* its version when _run was last looked at */
+    PyObject *handle_base_run;   /* asyncio.Handle._run as it was at import */
+    PyObject *future_type;       /* asyncio.Future */
+    PyObject *task_type;         /* asyncio.Task */
+    PyObject *buffered_protocol; /* asyncio.BufferedProtocol */
+    PyObject *transport_socket;  /* asyncio.trsock.TransportSocket */
+    PyObject *extract_stack;     /* asyncio.format_helpers.extract_stack */
+    PyObject *socket_type;       /* socket.socket */
+    PyObject *invalid_state;     /* asyncio.InvalidStateError */
+    PyObject *failure;           /* module yula.failure */
+    PyObject *breath;            /* an empty Python function (gil.c) */
+    bool server_takes_transport; /* Server._attach(transport): 3.13 */
+
+    PyObject *empty_tuple;
+    /* interned names, ORDER yulapy_names */
+#define YULAPY_NAMES(X)                                                        \
+    X(_accept_tls) X(_attach) X(_check_callback) X(_check_thread)              \
+    X(_current_handle) X(_detach) X(_handle_signal) X(_run) X(_run_debug)      \
+    X(_transport_created) X(accept_failed) X(buffer_updated) X(call_at)        \
+    X(call_exception_handler) X(call_soon) X(cancelled) X(close)               \
+    X(connection_lost) X(connection_made) X(context) X(data_received)          \
+    X(done) X(eof_received) X(family) X(fatal_error) X(fileno) X(get_buffer)   \
+    X(handle_failed) X(loop) X(name) X(pause_writing) X(peername) X(proto)     \
+    X(resume_writing) X(set_exception) X(set_result) X(socket) X(sockname)     \
+    X(time) X(transport_unclosed) X(type) X(warn_lost_write)                   \
+    X(write_type_error) X(detach)
+#define YULAPY_NAME_FIELD(name) PyObject *str_##name;
+    YULAPY_NAMES(YULAPY_NAME_FIELD)
+#undef YULAPY_NAME_FIELD
+} yulapy_state;
+
+/* An object the loop keeps alive, in a list that the loop's traverse walks. */
+typedef struct yulapy_held {
+    struct yulapy_held *next, *prev; /* NULL while not held */
+    PyObject *object;
+    /* Called when the loop closes: let go of the core. */
+    void (*loop_closed)(PyObject *object);
+} yulapy_held;
+
+/* _core.LoopBase; yula.Loop is its Python subclass. */
+struct yulapy_loop {
+    PyObject_HEAD
+    yulapy_state *state;
+    yula_loop *core; /* NULL once closed */
+    yulapy_held held; /* head of the list */
+    PyObject *leaving; /* exception that ends the run, or NULL */
+
+    /* attributes that asyncio's own code reads and writes */
+    PyObject *thread_id;    /* int while running */
+    PyObject *task_factory; /* or None */
+    char closed;
+    char debug;
+    char stopping;
+
+    /* overridden `time`, `call_at` (loop.c) */
+    char time_overridden;
+    char call_at_overridden;
+    char attribute_assigned; /* look again */
+    unsigned type_version;
+
+    /* gil.c */
+    PyThreadState *tstate;
+    unsigned breaths;
+
+    /* free handles, linked through their first word (handle.c) */
+    PyObject *free_handles[2];
+    unsigned free_handle_counts[2];
+};
+
+/* --- module.c --- */
+yulapy_state *yulapy_state_of_type(PyTypeObject *type);
+
+/* --- gil.c: see gil.h --- */
+
+/* --- loop.c --- */
+/* 0, or -1 with RuntimeError "Event loop is closed". */
+int yulapy_loop_check_open(yulapy_loop *loop);
+void yulapy_loop_hold(yulapy_loop *loop, yulapy_held *held, PyObject *object,
+                      void (*loop_closed)(PyObject *));
+/* Drops the loop's reference: the object may be gone afterwards. */
+void yulapy_loop_let_go(yulapy_held *held);
+int yulapy_loop_add_type(PyObject *module, yulapy_state *state);
+
+/* --- handle.c --- */
+int yulapy_handle_add_types(PyObject *module, yulapy_state *state);
+/* A new handle for callback(*args); context NULL copies the current one. */
+PyObject *yulapy_handle_new(yulapy_loop *loop, PyTypeObject *type,
+                            PyObject *callback, PyObject *const *args,
+                            Py_ssize_t nargs, PyObject *context);
+yula_work *yulapy_handle_work(yulapy_state *state, PyObject *handle);
+yula_timer *yulapy_handle_timer(yulapy_state *state, PyObject *handle);
+/* Queue the handle; the queue takes a reference. */
+void yulapy_handle_queue(yulapy_loop *loop, PyObject *handle);
+/* The handle whose work or timer this is (borrowed), or NULL. */
+PyObject *yulapy_handle_of_work(yula_work *work);
+void yulapy_handle_run(yulapy_loop *loop, PyObject *handle);
+/* Arm the handle's timer, which takes a reference. 0, or -1 with an exception.
+ */
+int yulapy_handle_start_timer(yulapy_loop *loop, PyObject *handle,
+                              int64_t deadline_ns);
+void yulapy_handle_when_set(yulapy_state *state, PyObject *handle,
+                            PyObject *when);
+bool yulapy_handle_is_cancelled(yulapy_state *state, PyObject *handle);
+void yulapy_handle_drop_free(yulapy_loop *loop);
+/* Take a handle out of the ready queue or the heap, with the queue's
+ * reference. */
+void yulapy_handle_unqueue(yulapy_state *state, PyObject *handle);
+
+/* --- raise.c --- */
+/* The pending exception as an object, with its traceback; clears it. */
+PyObject *yulapy_take_exception(void);
+/* Steals exc and makes it the pending exception. */
+void yulapy_raise_exception(PyObject *exc);
+/* OSError of the right subclass for a core code (negated errno, YULA_E*). */
+PyObject *yulapy_error_new(int code);
+void yulapy_raise_code(int code);
+/* The pending exception came from a callback. SystemExit and KeyboardInterrupt
+ * leave the loop: they are parked there and the turn is broken; returns true.
+ * Others stay pending; returns false. */
+bool yulapy_leaves_loop(yulapy_loop *loop);
+/* Call failure.<name>(args...); what that raises leaves the loop or is written
+ * unraisable. Steals nothing. */
+void yulapy_failure(yulapy_loop *loop, PyObject *name, PyObject *const *args,
+                    size_t nargs);
+
+/* --- descriptor.c --- */
+int yulapy_descriptor_fd(PyObject *fileobj);
+int yulapy_descriptor_add_type(PyObject *module, yulapy_state *state);
+/* args: fd, callback, *callback_args. The handle, or NULL. */
+PyObject *yulapy_loop_add_reader(yulapy_loop *loop, PyObject *const *args,
+                                 Py_ssize_t nargs, PyObject *context,
+                                 bool writer);
+PyObject *yulapy_loop_remove_reader(yulapy_loop *loop, PyObject *fileobj,
+                                    bool writer);
+/* The transport that owns the descriptor (borrowed), or NULL. */
+PyObject *yulapy_transport_of_fd(yulapy_loop *loop, int fd);
+
+/* --- address.c --- */
+/* A socket address as the socket module gives it, or NULL with an exception.
+ */
+PyObject *yulapy_address_object(const struct sockaddr *addr, socklen_t len);
+
+/* --- stream_transport.c --- */
+int yulapy_stream_transport_add_type(PyObject *module, yulapy_state *state);
+/* sock: the socket object, or NULL (fd is then the transport's own, on
+ * failure still the caller's). waiter, extra, server, context: NULL or None
+ * for none. */
+PyObject *yulapy_stream_transport_new(yulapy_loop *loop, int fd, PyObject *sock,
+                                      PyObject *protocol, PyObject *waiter,
+                                      PyObject *extra, PyObject *server,
+                                      PyObject *context,
+                                      const struct sockaddr *peer,
+                                      socklen_t peer_len);
+
+/* --- listener.c --- */
+int yulapy_listener_add_type(PyObject *module, yulapy_state *state);
+PyObject *yulapy_loop_listen(yulapy_loop *loop, PyObject *const *args,
+                             Py_ssize_t nargs);
+PyObject *yulapy_loop_unlisten(yulapy_loop *loop, PyObject *sock);
+
+/* --- context: enter and leave around a callback --- */
+
+/* Call object.name(arg or nothing) in context. A new reference or NULL. */
+static inline PyObject *
+yulapy_call_in_context(PyObject *context, PyObject *name, PyObject *object,
+                       PyObject *arg)
+{
+    PyObject *args[2] = {object, arg};
+    if (PyContext_Enter(context) < 0)
+        return NULL;
+    PyObject *result = PyObject_VectorcallMethod(
+        name, args, (arg != NULL ? 2 : 1) | PY_VECTORCALL_ARGUMENTS_OFFSET,
+        NULL);
+    /* Cannot fail: we entered it, and what ran in between has left. */
+    if (PyContext_Exit(context) < 0)
+        Py_CLEAR(result);
+    return result;
+}
+
+static inline PyObject *
+yulapy_none_to_null(PyObject *object)
+{
+    return object == Py_None ? NULL : object;
+}
+
+#endif /* YULAPY_H */

@@ -1,0 +1,119 @@
+"""What happens when a callback or a protocol fails: the reports that asyncio makes.
+
+Called from C, on the failure path only, in the words of asyncio's own modules.
+"""
+
+from __future__ import annotations
+
+import warnings
+from asyncio import base_events, format_helpers
+from asyncio.log import logger
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import asyncio
+    import socket
+
+    from .loop import Loop
+
+
+def handle_failed(loop: Loop, handle: asyncio.Handle, exc: BaseException) -> None:
+    """As the end of asyncio.Handle._run."""
+    source = format_helpers._format_callback_source(handle._callback, handle._args)
+    context: dict[str, Any] = {
+        "message": f"Exception in callback {source}",
+        "exception": exc,
+        "handle": handle,
+    }
+    if handle._source_traceback:
+        context["source_traceback"] = handle._source_traceback
+    loop.call_exception_handler(context)
+
+
+def protocol_failed(
+    loop: Loop,
+    transport: asyncio.BaseTransport,
+    protocol: asyncio.BaseProtocol,
+    exc: BaseException,
+    message: str,
+) -> None:
+    """A protocol method failed that leaves the transport open."""
+    loop.call_exception_handler(
+        {
+            "message": message,
+            "exception": exc,
+            "transport": transport,
+            "protocol": protocol,
+        }
+    )
+
+
+def fatal_error(transport: Any, exc: BaseException, message: str) -> None:
+    """As _SelectorTransport._fatal_error; the caller closes the transport."""
+    loop = transport._loop
+    if isinstance(exc, OSError):
+        if loop.get_debug():
+            logger.debug("%r: %s", transport, message, exc_info=exc)
+        return
+    loop.call_exception_handler(
+        {
+            "message": message,
+            "exception": exc,
+            "transport": transport,
+            "protocol": transport.get_protocol(),
+        }
+    )
+
+
+def warn_lost_write() -> None:
+    logger.warning("socket.send() raised exception.")
+
+
+def accept_failed(loop: Loop, exc: BaseException, protocol: asyncio.BaseProtocol | None) -> None:
+    """The protocol factory, or the transport of an accepted connection, failed.
+
+    asyncio reports it in debug mode only (_accept_connection2).
+    """
+    if not loop.get_debug():
+        return
+    context: dict[str, Any] = {
+        "message": "Error on transport creation for incoming connection",
+        "exception": exc,
+    }
+    if protocol is not None:
+        context["protocol"] = protocol
+    loop.call_exception_handler(context)
+
+
+def out_of_resources(loop: Loop, exc: OSError, sock: socket.socket) -> None:
+    """accept() failed; out of descriptors or memory the listener pauses by itself."""
+    from asyncio import trsock
+
+    loop.call_exception_handler(
+        {
+            "message": "socket.accept() out of system resource",
+            "exception": exc,
+            "socket": trsock.TransportSocket(sock),
+        }
+    )
+
+
+def transport_unclosed(transport: Any) -> None:
+    warnings.warn(
+        f"unclosed transport {transport!r}", ResourceWarning, stacklevel=2, source=transport
+    )
+
+
+def run_debug(loop: Loop, handle: asyncio.Handle) -> None:
+    """Run one handle in debug mode: as the end of BaseEventLoop._run_once."""
+    try:
+        loop._current_handle = handle
+        begin = loop.time()
+        handle._run()
+        taken = loop.time() - begin
+        if taken >= loop.slow_callback_duration:
+            logger.warning(
+                "Executing %s took %.3f seconds", base_events._format_handle(handle), taken
+            )
+    finally:
+        loop._current_handle = None

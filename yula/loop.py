@@ -1,0 +1,278 @@
+"""yula.Loop: the C loop with the connection set-up of the running interpreter's asyncio.
+
+What runs for every callback, packet or await is in yula._core. What runs once for a connection,
+a server or a child process is asyncio's own, inherited, so that its keyword arguments and its fixes
+arrive with the interpreter. This file joins the two.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import os
+import signal
+import socket
+import sys
+import threading
+import weakref
+from asyncio import coroutines, sslproto, unix_events
+from typing import Any
+
+from . import _core, failure
+
+_loops: weakref.WeakSet[Loop] = weakref.WeakSet()
+
+
+class _NoSelector:
+    """What asyncio's classes get instead of a selector: epoll is watched in C."""
+
+    def close(self) -> None:
+        pass
+
+    def get_map(self) -> dict[int, Any]:
+        return {}
+
+
+class Loop(_core.LoopBase, unix_events._UnixSelectorEventLoop):  # type: ignore[name-defined,misc]
+    """An asyncio event loop. See https://docs.python.org/3/library/asyncio-eventloop.html."""
+
+    def __init__(self) -> None:
+        super().__init__(_NoSelector())
+        self._wakeup_fd_is_ours = False
+        _loops.add(self)
+
+    # --- running ---------------------------------------------------------------------------
+
+    if sys.version_info >= (3, 13):
+
+        def run_forever(self) -> None:
+            """Run until stop() is called."""
+            try:
+                self._run_forever_setup()
+                self._acquire_wakeup_fd()
+                self._run()
+            finally:
+                self._release_wakeup_fd()
+                self._run_forever_cleanup()
+
+    else:
+
+        def run_forever(self) -> None:
+            """Run until stop() is called."""
+            self._check_closed()
+            self._check_running()
+            self._set_coroutine_origin_tracking(self._debug)
+            hooks = sys.get_asyncgen_hooks()
+            try:
+                self._thread_id = threading.get_ident()
+                sys.set_asyncgen_hooks(
+                    firstiter=self._asyncgen_firstiter_hook,
+                    finalizer=self._asyncgen_finalizer_hook,
+                )
+                asyncio.events._set_running_loop(self)
+                self._acquire_wakeup_fd()
+                self._run()
+            finally:
+                self._release_wakeup_fd()
+                self._stopping = False
+                self._thread_id = None
+                asyncio.events._set_running_loop(None)
+                self._set_coroutine_origin_tracking(False)
+                sys.set_asyncgen_hooks(*hooks)
+
+    def _run_debug(self, handle: asyncio.Handle) -> None:
+        failure.run_debug(self, handle)
+
+    def close(self) -> None:
+        """Close the loop. Does nothing if it is closed."""
+        if self.is_running():
+            raise RuntimeError("Cannot close a running event loop")
+        if self.is_closed():
+            return
+        # Takes the signal handlers back, closes the executor, marks the loop closed.
+        super().close()
+        self._release_wakeup_fd()
+        self._close_core()
+        _loops.discard(self)
+
+    # --- signals ---------------------------------------------------------------------------
+    # A signal that comes between the last check for it and the sleep must end the sleep. Only
+    # Python's wake-up descriptor does that, so a loop on the main thread owns it while it runs,
+    # unless somebody else does.
+
+    def _acquire_wakeup_fd(self) -> None:
+        if self._wakeup_fd_is_ours or threading.current_thread() is not threading.main_thread():
+            return
+        try:
+            before = signal.set_wakeup_fd(self._signal_wakeup_fd(), warn_on_full_buffer=False)
+        except ValueError:
+            return  # the main thread of a subinterpreter
+        if before == -1:
+            self._wakeup_fd_is_ours = True
+        else:
+            signal.set_wakeup_fd(before)
+
+    def _release_wakeup_fd(self) -> None:
+        if not self._wakeup_fd_is_ours or self._signal_handlers:
+            return
+        self._wakeup_fd_is_ours = False
+        if self.is_closed() or threading.current_thread() is not threading.main_thread():
+            ours = -1
+        else:
+            ours = self._signal_wakeup_fd()
+        try:
+            before = signal.set_wakeup_fd(-1)
+        except ValueError:
+            return  # the loop moved to another thread
+        if ours not in (-1, before):
+            signal.set_wakeup_fd(before)  # somebody replaced it
+
+    def add_signal_handler(self, sig: int, callback: Any, *args: Any) -> None:
+        """Call callback(*args) on the loop whenever the signal arrives. Main thread only."""
+        if coroutines.iscoroutine(callback) or coroutines.iscoroutinefunction(callback):
+            raise TypeError("coroutines cannot be used with add_signal_handler()")
+        self._check_signal(sig)
+        self._check_closed()
+        try:
+            signal.set_wakeup_fd(self._signal_wakeup_fd(), warn_on_full_buffer=False)
+            self._wakeup_fd_is_ours = True
+        except (ValueError, OSError) as exc:
+            raise RuntimeError(str(exc)) from None
+        handle = asyncio.Handle(callback, args, self, None)
+        self._signal_handlers[sig] = handle
+        try:
+            # A handler must be set for Python to write to the descriptor; system calls go on.
+            signal.signal(sig, unix_events._sighandler_noop)  # type: ignore[attr-defined]
+            signal.siginterrupt(sig, False)
+        except OSError as exc:
+            del self._signal_handlers[sig]
+            if not self.is_running():
+                self._release_wakeup_fd()
+            if exc.errno == 22:
+                raise RuntimeError(f"sig {sig} cannot be caught") from None
+            raise
+
+    def remove_signal_handler(self, sig: int) -> bool:
+        """Remove a handler. Returns whether there was one."""
+        self._check_signal(sig)
+        if self._signal_handlers.pop(sig, None) is None:
+            return False
+        default = signal.default_int_handler if sig == signal.SIGINT else signal.SIG_DFL
+        try:
+            signal.signal(sig, default)
+        except OSError as exc:
+            if exc.errno == 22:
+                raise RuntimeError(f"sig {sig} cannot be caught") from None
+            raise
+        if not self.is_running():
+            self._release_wakeup_fd()
+        return True
+
+    def _handle_signal(self, sig: int) -> None:
+        handle = self._signal_handlers.get(sig)
+        if handle is None:
+            return
+        if handle._cancelled:
+            self.remove_signal_handler(sig)
+        else:
+            self.call_soon(handle._callback, *handle._args, context=handle._context)
+
+    # --- connections -----------------------------------------------------------------------
+
+    def _start_serving(
+        self,
+        protocol_factory: Any,
+        sock: socket.socket,
+        sslcontext: Any = None,
+        server: Any = None,
+        backlog: int = 100,
+        ssl_handshake_timeout: float | None = None,
+        ssl_shutdown_timeout: float | None = None,
+        context: contextvars.Context | None = None,
+    ) -> None:
+        tls = None
+        if sslcontext is not None:
+            tls = (sslcontext, ssl_handshake_timeout, ssl_shutdown_timeout)
+        if context is None:
+            context = contextvars.copy_context()
+        self._listen(sock, protocol_factory, server, context, tls)
+
+    def _stop_serving(self, sock: socket.socket) -> None:
+        self._unlisten(sock)
+        sock.close()
+
+    def _accept_tls(self, fd: int, peername: Any, tls: Any, factory: Any, server: Any) -> None:
+        """A connection for a server with TLS; the handshake is asyncio's."""
+        sslcontext, handshake_timeout, shutdown_timeout = tls
+        conn = socket.socket(fileno=fd)
+        context = contextvars.copy_context()
+        kwargs: dict[str, Any] = {}
+        if sys.version_info >= (3, 15):
+            kwargs["context"] = context
+        accept = self._accept_connection2(
+            factory,
+            conn,
+            {"peername": peername},
+            sslcontext,
+            server,
+            handshake_timeout,
+            shutdown_timeout,
+            **kwargs,
+        )
+        self.create_task(accept, context=context)
+
+    def _make_ssl_transport(
+        self,
+        rawsock: socket.socket,
+        protocol: asyncio.BaseProtocol,
+        sslcontext: Any,
+        waiter: asyncio.Future[None] | None = None,
+        *,
+        server_side: bool = False,
+        server_hostname: str | None = None,
+        extra: dict[str, Any] | None = None,
+        server: Any = None,
+        ssl_handshake_timeout: float | None = None,
+        ssl_shutdown_timeout: float | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        ssl_protocol = sslproto.SSLProtocol(
+            self,
+            protocol,
+            sslcontext,
+            waiter,
+            server_side,
+            server_hostname,
+            ssl_handshake_timeout=ssl_handshake_timeout,
+            ssl_shutdown_timeout=ssl_shutdown_timeout,
+        )
+        self._make_socket_transport(rawsock, ssl_protocol, extra=extra, server=server, **kwargs)
+        return ssl_protocol._app_transport
+
+    async def _sendfile_native(self, transp: Any, file: Any, offset: int, count: int | None) -> int:
+        if not isinstance(transp, _core.StreamTransport):
+            sent: int = await super()._sendfile_native(transp, file, offset, count)
+            return sent
+        reading = transp.is_reading()
+        transp.pause_reading()
+        await transp._make_empty_waiter()
+        try:
+            # The descriptor is the transport's; a duplicate is a socket of its own.
+            with transp._sock._sock.dup() as sock:
+                sock.setblocking(False)
+                return await self.sock_sendfile(sock, file, offset, count, fallback=False)
+        finally:
+            transp._reset_empty_waiter()
+            if reading:
+                transp.resume_reading()
+
+
+def _after_fork_in_child() -> None:
+    for loop in list(_loops):
+        if loop._wakeup_fd_is_ours:
+            signal.set_wakeup_fd(-1)
+            loop._wakeup_fd_is_ours = False
+        loop._forked()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
