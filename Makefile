@@ -109,9 +109,10 @@ test-core: core
 	@$(MESON) test -C build/core --no-rebuild --print-errorlogs $(ARGS)
 
 test-py: test-packages $(VENV)/.stamp-test build
-	$(PY) -m pytest tests/py tests/conformance $(ARGS)
+	$(PY) -m pytest tests/py $(ARGS)
 
 test-conformance: test-packages $(VENV)/.stamp-test build
+	$(PY) -m pytest --quiet tests/conformance
 	$(PY) tests/conformance/run.py $(ARGS)
 
 .PHONY: asan
