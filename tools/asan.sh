@@ -12,6 +12,7 @@
 set -euo pipefail
 
 python=$1
+PATH=$(dirname "$python"):$PATH # its ninja
 shift
 meson() { "$python" -m mesonbuild.mesonmain "$@"; }
 sanitize=(-Db_sanitize=address,undefined -Db_lundef=false -Dchecks=true -Dbuildtype=debugoptimized)

@@ -8,6 +8,7 @@
 set -euo pipefail
 
 python=$1 build=$2 tree=$3
+PATH=$(dirname "$python"):$PATH # its ninja
 shift 3
 
 if [ ! -e "$build/build.ninja" ]; then

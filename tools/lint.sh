@@ -3,6 +3,7 @@
 set -uo pipefail
 
 python=$1
+PATH=$(dirname "$python"):$PATH # its ninja
 bin=$(dirname "$python")
 failed=()
 check() {

@@ -82,7 +82,10 @@ def run(*command, cwd=None, env=None):
 
 
 def clean_environment():
-    return {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    """Without the checkout on the import path; with the environment's Meson and ninja on PATH."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    return environment
 
 
 def tracked_files(*paths):
