@@ -2,7 +2,8 @@
  *
  *  I1. The descriptor is the request's until cb gets it; a cancelled request
  *      stops watching and closes it in one step, so no event of it is left.
- *  I2. cb runs exactly once, never inside yula_connect_start.
+ *  I2. cb runs exactly once, never inside yula_connect_start; not at all when
+ *      the loop is freed before.
  * Thread: loop.
  */
 #include <string.h>
@@ -10,6 +11,7 @@
 #include "loop/loop_i.h"
 
 struct yula_connect {
+    yula__request request; /* freed with the loop */
     yula_watcher watcher;
     yula_work done;
     yula_loop *loop;
@@ -27,8 +29,21 @@ connect_done(yula_work *work, void *arg)
     void *cb_arg = connect->arg;
     int status = connect->status, fd = connect->fd;
 
+    yula__request_remove(&connect->request);
     yula__free(connect->loop, connect);
     cb(status, fd, cb_arg);
+}
+
+/* The loop is freed before the callback ran. */
+static void
+connect_drop(yula_loop *loop, yula__request *request)
+{
+    yula_connect *connect = yula__container_of(request, yula_connect, request);
+
+    yula_watcher_stop(&connect->watcher);
+    if (connect->fd >= 0)
+        yula__sys_close(connect->fd);
+    yula__free(loop, connect);
 }
 
 /* Let go of the socket unless it is connected, and answer in the next turn. */
@@ -82,6 +97,8 @@ yula_connect_start(yula_loop *loop, yula_lane lane, const struct sockaddr *addr,
     else {
         connect_finish(connect, err);
     }
+    connect->request.drop = connect_drop;
+    yula__request_add(loop, &connect->request);
     *out = connect;
     return 0;
 }

@@ -19,7 +19,8 @@ struct yula_listener {
     yula_listener_cb cb;
     void *arg;
     int fd;
-    bool *freed; /* set while accepting: where to say that cb freed us */
+    yula_work grave; /* gives the memory back, see yula__loop_bury */
+    bool freed;
 };
 
 static void listener_on_event(yula_watcher *watcher, unsigned events,
@@ -57,9 +58,7 @@ static void
 listener_on_event(yula_watcher *watcher, unsigned events, void *arg)
 {
     yula_listener *listener = arg;
-    bool freed = false;
 
-    listener->freed = &freed;
     for (int i = 0; i < YULA_LISTENER_BUDGET; i++) {
         struct sockaddr_storage addr;
         socklen_t addr_len = sizeof(addr);
@@ -73,16 +72,20 @@ listener_on_event(yula_watcher *watcher, unsigned events, void *arg)
             listener_pause(listener);
         listener->cb(listener, fd, (struct sockaddr *)&addr,
                      fd < 0 ? 0 : addr_len, listener->arg);
-        if (freed)
-            return;
-        if (fd < 0 || listener->watcher.fd < 0)
+        if (fd < 0)
             break;
         /* One callback of ours may stand for many of the host's. */
         yula__ready_run_deferred(listener->loop);
-        if (freed)
-            return;
+        if (listener->freed || listener->loop->break_status != 0)
+            break;
     }
-    listener->freed = NULL;
+}
+
+static void
+listener_bury(yula_work *work, void *arg)
+{
+    yula_listener *listener = arg;
+    yula__free(listener->loop, listener);
 }
 
 int
@@ -99,6 +102,7 @@ yula_listener_new(yula_loop *loop, yula_lane lane, int fd, yula_listener_cb cb,
     listener->fd = fd;
     yula_watcher_init(loop, &listener->watcher, lane);
     yula_timer_init(loop, &listener->retry, lane);
+    yula_work_init(&listener->grave, lane, listener_bury, listener);
     int err = yula_watcher_start(&listener->watcher, fd, YULA_READABLE,
                                  listener_on_event, listener);
     if (err < 0) {
@@ -112,11 +116,10 @@ yula_listener_new(yula_loop *loop, yula_lane lane, int fd, yula_listener_cb cb,
 void
 yula_listener_free(yula_listener *listener)
 {
-    if (listener->freed != NULL)
-        *listener->freed = true;
+    listener->freed = true;
     yula_watcher_stop(&listener->watcher);
     yula_timer_stop(&listener->retry);
-    yula__free(listener->loop, listener);
+    yula__loop_bury(listener->loop, &listener->grave);
 }
 
 int

@@ -30,6 +30,7 @@ struct yula_stream {
     bool failed;
     bool blocked; /* the kernel refused bytes; an event will come */
     bool pressed; /* the owner was told that the queue is high */
+    bool sending; /* inside stream_send: a release may have come back */
     bool shutdown_wanted;
     bool shutdown_done;
     int write_status;

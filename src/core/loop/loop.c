@@ -48,6 +48,7 @@ loop_init(yula_loop *loop, const yula_loop_options *options)
         yula__list_init(&loop->batch[lane]);
     }
     yula__list_init(&loop->deferred);
+    yula__list_init(&loop->dead);
     loop->poller.fd = loop->wake_fd = -1;
     loop->owner = yula__thread_token();
 }
@@ -89,6 +90,7 @@ yula_loop_free(yula_loop *loop)
     loop->closed = true;
     yula__workers_fini(loop);
     yula__ready_run_deferred(loop);
+    yula__loop_free_dead(loop);
     yula__signals_fini(loop);
     yula__timers_fini(loop);
     yula__watchers_fini(loop);
@@ -150,6 +152,7 @@ loop_collect(yula_loop *loop, int64_t deadline_ns)
         return YULA_ECLOSED;
     yula__inbox_awake(loop); /* from a sleep announced to a foreign loop */
     yula__ready_run_deferred(loop);
+    yula__loop_free_dead(loop);
     /* What a nested run's outer batch had left runs first. */
     for (int lane = 0; lane < YULA__LANES; lane++)
         yula__list_prepend_all(&loop->ready[lane], &loop->batch[lane]);

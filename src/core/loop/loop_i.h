@@ -45,6 +45,7 @@ struct yula_loop {
     yula__list ready[YULA__LANES];
     yula__list batch[YULA__LANES];
     yula__list deferred; /* runs before the next callback */
+    yula__list dead; /* freed; runs when no callback is on the stack */
     int in_callback;     /* depth: a nested run makes it 2 */
     int break_status;
     bool stopping;
@@ -117,6 +118,10 @@ uint64_t yula__thread_token(void);
 /* ready.c */
 int yula__ready_run(yula_loop *loop, yula_lane lane);
 void yula__ready_run_deferred(yula_loop *loop);
+/* Give back the memory of something that callbacks further up the stack may
+ * still look at: the work runs when none is left, or the loop is freed. */
+void yula__loop_bury(yula_loop *loop, yula_work *work);
+void yula__loop_free_dead(yula_loop *loop);
 
 static inline bool
 yula__ready_any(const yula_loop *loop)

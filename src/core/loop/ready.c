@@ -45,6 +45,21 @@ yula__ready_run_deferred(yula_loop *loop)
     }
 }
 
+void
+yula__loop_bury(yula_loop *loop, yula_work *work)
+{
+    yula__list_append(&loop->dead, work);
+}
+
+void
+yula__loop_free_dead(yula_loop *loop)
+{
+    while (loop->in_callback == 0 && !yula__list_empty(&loop->dead)) {
+        yula_work *work = yula__list_take_first(&loop->dead);
+        work->cb(work, work->arg);
+    }
+}
+
 /* Let the host look around. Its verdict is a break like any other. */
 static void
 ready_breathe(yula_loop *loop)
@@ -77,6 +92,8 @@ yula__ready_run(yula_loop *loop, yula_lane lane)
     }
     loop->in_callback--;
     loop->stats.callbacks += count;
+    if (!yula__list_empty(&loop->dead))
+        yula__loop_free_dead(loop);
     if (loop->break_status == 0)
         return 0;
     yula__list_prepend_all(&loop->ready[lane], batch);
