@@ -10,6 +10,8 @@
 
 YULA_BEGIN
 
+struct addrinfo; /* <netdb.h> hides it from a strict -std=c99 */
+
 typedef struct yula_resolve yula_resolve;
 
 /* status is 0, -ENOMEM, YULA_ECANCELED, or YULA_EAI_BASE + EAI_* (for
