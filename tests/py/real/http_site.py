@@ -139,6 +139,9 @@ class AsgiSite:
                 return
             await self.body(send, chunk, more=True)
             self.site.sent += len(chunk)
+            # uvicorn drops what is sent to a closing connection without a turn of the loop, in
+            # which the watch could learn of it.
+            await asyncio.sleep(0)
         watch.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await watch
