@@ -75,6 +75,21 @@ transport_force_close(yulapy_transport *transport, PyObject *error)
     transport_schedule_lost(transport, error);
 }
 
+/* The user's exception handler runs in the context of what failed. */
+static void
+transport_failure(yulapy_transport *transport, PyObject *name,
+                  PyObject *const *args, size_t nargs)
+{
+    PyObject *context = Py_NewRef(transport->context);
+    bool entered = PyContext_Enter(context) == 0;
+    if (!entered)
+        PyErr_Clear(); /* RuntimeError: we are in it already */
+    yulapy_failure(transport->loop, name, args, nargs);
+    if (entered && PyContext_Exit(context) < 0)
+        PyErr_WriteUnraisable(context);
+    Py_DECREF(context);
+}
+
 /* _fatal_error with the pending exception: report it, unless it is one of the
  * network's, and close. SystemExit and KeyboardInterrupt leave the loop. */
 static void
@@ -89,7 +104,7 @@ transport_fatal(yulapy_transport *transport, const char *message)
     PyObject *text = PyUnicode_FromString(message);
     if (text != NULL) {
         PyObject *args[] = {self, error, text};
-        yulapy_failure(loop, loop->state->str_fatal_error, args, 3);
+        transport_failure(transport, loop->state->str_fatal_error, args, 3);
         Py_DECREF(text);
     }
     else {
@@ -114,7 +129,7 @@ transport_report(yulapy_transport *transport, const char *message)
     if (text != NULL && name != NULL) {
         PyObject *args[] = {(PyObject *)loop, self, transport->protocol,
                             error, text};
-        yulapy_failure(loop, name, args, 5);
+        transport_failure(transport, name, args, 5);
     }
     else {
         PyErr_WriteUnraisable(self);
@@ -620,6 +635,33 @@ transport_write(PyObject *self, PyObject *data)
     return err == 0 ? Py_NewRef(Py_None) : NULL;
 }
 
+/* A list of bytes objects that can wait for each other. All or nothing: a
+ * piece that is no bytes must not leave half a message written. */
+static PyObject *
+transport_snapshot(PyObject *lines)
+{
+    PyObject *pieces = PySequence_List(lines);
+    if (pieces == NULL)
+        return NULL;
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(pieces); i++) {
+        PyObject *piece = PyList_GET_ITEM(pieces, i);
+        if (PyBytes_CheckExact(piece))
+            continue;
+        Py_buffer view;
+        PyObject *copy = NULL;
+        if (PyObject_GetBuffer(piece, &view, PyBUF_SIMPLE) == 0) {
+            copy = PyBytes_FromStringAndSize(view.buf, view.len);
+            PyBuffer_Release(&view);
+        }
+        if (copy == NULL) {
+            Py_DECREF(pieces);
+            return NULL;
+        }
+        (void)PyList_SetItem(pieces, i, copy); /* the index is there */
+    }
+    return pieces;
+}
+
 static PyObject *
 transport_writelines(PyObject *self, PyObject *lines)
 {
@@ -632,7 +674,7 @@ transport_writelines(PyObject *self, PyObject *lines)
     }
     if (transport_refuses_write(transport) != 0)
         return NULL;
-    PyObject *pieces = PySequence_List(lines);
+    PyObject *pieces = transport_snapshot(lines);
     if (pieces == NULL)
         return NULL;
     int err = 0;
@@ -642,19 +684,11 @@ transport_writelines(PyObject *self, PyObject *lines)
         Py_DECREF(pieces);
         return err == 0 ? Py_NewRef(Py_None) : NULL;
     }
-    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(pieces) && err == 0; i++) {
-        PyObject *piece = PyList_GET_ITEM(pieces, i);
-        if (PyBytes_CheckExact(piece)) {
-            err = transport_write_object(transport, piece);
-            continue;
-        }
-        /* A snapshot that can wait for its neighbours. */
-        PyObject *copy = PyBytes_FromObject(piece);
-        err = copy != NULL ? transport_write_object(transport, copy) : -1;
-        Py_XDECREF(copy);
-        if (transport->stream == NULL)
-            break; /* closed by a release or by pause_writing() */
-    }
+    /* pause_writing() may close us */
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(pieces) && err == 0 &&
+                           transport->stream != NULL;
+         i++)
+        err = transport_write_object(transport, PyList_GET_ITEM(pieces, i));
     Py_DECREF(pieces);
     return err == 0 ? Py_NewRef(Py_None) : NULL;
 }
@@ -1066,6 +1100,13 @@ fail:
     return NULL;
 }
 
+PyObject *
+yulapy_transport_of_fd(yulapy_loop *loop, int fd)
+{
+    yula_stream *stream = yula_stream_of(loop->core, fd);
+    return stream != NULL ? transport_object(yula_stream_arg(stream)) : NULL;
+}
+
 /* --- type ----------------------------------------------------------------- */
 
 static int
@@ -1170,6 +1211,32 @@ transport_get_flag(PyObject *self, void *offset)
     return PyBool_FromLong(*((bool *)TRANSPORT(self) + (Py_ssize_t)offset));
 }
 
+/* With the names that get_extra_info() would look up only when asked. */
+static PyObject *
+transport_get_extra_dict(PyObject *self, void *unused)
+{
+    yulapy_transport *transport = TRANSPORT(self);
+    PyObject *sock = transport_get_extra(transport,
+                                         transport->loop->state->str_socket);
+    if (sock == NULL && PyErr_Occurred())
+        return NULL;
+    Py_XDECREF(sock);
+    transport_keep_names(transport);
+    PyObject *extra = EXTRA(self, transport->loop->state);
+    return Py_NewRef(extra != NULL ? extra : Py_None);
+}
+
+static int
+transport_set_extra_dict(PyObject *self, PyObject *value, void *unused)
+{
+    if (value == NULL || !PyDict_Check(value)) {
+        PyErr_SetString(PyExc_TypeError, "_extra must be a dict");
+        return -1;
+    }
+    Py_XSETREF(EXTRA(self, TRANSPORT(self)->loop->state), Py_NewRef(value));
+    return 0;
+}
+
 static PyObject *
 transport_get_private_sock(PyObject *self, void *unused)
 {
@@ -1194,6 +1261,7 @@ static PyGetSetDef transport_getset[] = {
     {"_paused", transport_get_flag, NULL, NULL, OFFSET(paused)},
     {"_closing", transport_get_flag, NULL, NULL, OFFSET(closing)},
     {"_eof", transport_get_flag, NULL, NULL, OFFSET(eof)},
+    {"_extra", transport_get_extra_dict, transport_set_extra_dict, NULL, NULL},
     {"_sock", transport_get_private_sock, NULL, NULL, NULL},
     {"_sock_fd", transport_get_sock_fd, NULL, NULL, NULL},
     {"__dict__", PyObject_GenericGetDict, PyObject_GenericSetDict, NULL, NULL},

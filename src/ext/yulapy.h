@@ -178,9 +178,6 @@ PyObject *yulapy_loop_add_reader(yulapy_loop *loop, PyObject *const *args,
                                  bool writer);
 PyObject *yulapy_loop_remove_reader(yulapy_loop *loop, PyObject *fileobj,
                                     bool writer);
-/* The transport that owns the descriptor (borrowed), or NULL. */
-PyObject *yulapy_transport_of_fd(yulapy_loop *loop, int fd);
-
 /* --- address.c --- */
 /* A socket address as the socket module gives it, or NULL with an exception.
  */
@@ -197,6 +194,8 @@ PyObject *yulapy_stream_transport_new(yulapy_loop *loop, int fd, PyObject *sock,
                                       PyObject *context,
                                       const struct sockaddr *peer,
                                       socklen_t peer_len);
+/* The transport that owns the descriptor (borrowed), or NULL. */
+PyObject *yulapy_transport_of_fd(yulapy_loop *loop, int fd);
 
 /* --- listener.c --- */
 int yulapy_listener_add_type(PyObject *module, yulapy_state *state);

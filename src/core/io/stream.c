@@ -118,12 +118,12 @@ stream_read_to_owner(yula_stream *stream)
         return; /* closed by alloc, or not now */
     if (err == 0 && len == 0)
         err = -ENOBUFS;
+    /* A pause inside alloc counts from the next read on, as in asyncio: who
+     * pauses in every get_buffer() would otherwise never read. */
     if (err < 0)
         stream_fail(stream, err, false);
-    else if (stream->reading)
+    else
         stream_receive(stream, base, len);
-    else if (stream->ops->unused != NULL) /* paused by alloc */
-        stream->ops->unused(stream, stream->arg);
 }
 
 static void
