@@ -160,8 +160,8 @@ def test_hypercorn_serves_on_yula(app, kind, workers, uvloop):
 @needs("gunicorn", "uvicorn")
 @WITH_AND_WITHOUT_UVLOOP
 @pytest.mark.parametrize("worker", ["uvicorn.workers.UvicornWorker", "asgi"])
-def test_gunicorn_s_workers_serve_on_yula(app, worker, uvloop):
-    command = (*YULA, "-m", "gunicorn", "app:app", "--bind", "127.0.0.1:0", "--workers", "2")
+def test_gunicorn_s_worker_serves_on_yula(app, worker, uvloop):
+    command = (*YULA, "-m", "gunicorn", "app:app", "--bind", "127.0.0.1:0")
     with served(*command, "--worker-class", worker, **app(uvloop)) as server:
         answer = get(server.port)
         server.stop(signal.SIGTERM)
