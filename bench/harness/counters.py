@@ -74,6 +74,7 @@ def under_valgrind(
     tool = [
         "valgrind",
         "--tool=callgrind",
+        "--fair-sched=try",  # else a thread may wait for minutes for valgrind's one lock
         f"--callgrind-out-file={profile or '/dev/null'}",
         *options,
     ]

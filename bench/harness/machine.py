@@ -39,7 +39,11 @@ print(json.dumps({"python": platform.python_version(), "compiler": platform.pyth
 def ask_interpreter(python: list[str], modules: list[str]) -> dict[str, Any]:
     """Version of the interpreter and of each module in it (None: not installed)."""
     answer = subprocess.run(
-        [*python, "-P", "-c", _ASK, *modules], check=False, capture_output=True, text=True, timeout=120
+        [*python, "-P", "-c", _ASK, *modules],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
     if answer.returncode != 0:
         raise SystemExit(f"{' '.join(python)} does not run:\n{answer.stderr}")
