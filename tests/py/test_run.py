@@ -176,5 +176,3 @@ def test_run_takes_any_awaitable():
 def test_asyncio_runner_and_run_take_new_event_loop():
     with asyncio.Runner(loop_factory=yula.new_event_loop) as runner:
         assert type(runner.run(running_loop())) is yula.Loop
-
-
