@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import inspect
 import os
 import signal
 import socket
@@ -103,11 +104,12 @@ class Loop(_core.LoopBase, unix_events._UnixSelectorEventLoop):  # type: ignore[
     def _acquire_wakeup_fd(self) -> None:
         if self._wakeup_fd_is_ours or threading.current_thread() is not threading.main_thread():
             return
+        ours = self._signal_wakeup_fd()
         try:
-            before = signal.set_wakeup_fd(self._signal_wakeup_fd(), warn_on_full_buffer=False)
+            before = signal.set_wakeup_fd(ours, warn_on_full_buffer=False)
         except ValueError:
             return  # the main thread of a subinterpreter
-        if before == -1:
+        if before in (-1, ours):
             self._wakeup_fd_is_ours = True
         else:
             signal.set_wakeup_fd(before)
@@ -129,53 +131,26 @@ class Loop(_core.LoopBase, unix_events._UnixSelectorEventLoop):  # type: ignore[
 
     def add_signal_handler(self, sig: int, callback: Any, *args: Any) -> None:
         """Call callback(*args) on the loop whenever the signal arrives. Main thread only."""
-        if coroutines.iscoroutine(callback) or coroutines.iscoroutinefunction(callback):
-            raise TypeError("coroutines cannot be used with add_signal_handler()")
-        self._check_signal(sig)
-        self._check_closed()
         try:
-            signal.set_wakeup_fd(self._signal_wakeup_fd(), warn_on_full_buffer=False)
-            self._wakeup_fd_is_ours = True
-        except (ValueError, OSError) as exc:
-            raise RuntimeError(str(exc)) from None
-        handle = asyncio.Handle(callback, args, self, None)
-        self._signal_handlers[sig] = handle
-        try:
-            # A handler must be set for Python to write to the descriptor; system calls go on.
-            signal.signal(sig, unix_events._sighandler_noop)  # type: ignore[attr-defined]
-            signal.siginterrupt(sig, False)
-        except OSError as exc:
-            del self._signal_handlers[sig]
-            if not self.is_running():
-                self._release_wakeup_fd()
-            if exc.errno == 22:
-                raise RuntimeError(f"sig {sig} cannot be caught") from None
-            raise
+            super().add_signal_handler(sig, callback, *args)
+        finally:
+            self._signal_handlers_changed()
 
     def remove_signal_handler(self, sig: int) -> bool:
         """Remove a handler. Returns whether there was one."""
-        self._check_signal(sig)
-        if self._signal_handlers.pop(sig, None) is None:
-            return False
-        default = signal.default_int_handler if sig == signal.SIGINT else signal.SIG_DFL
         try:
-            signal.signal(sig, default)
-        except OSError as exc:
-            if exc.errno == 22:
-                raise RuntimeError(f"sig {sig} cannot be caught") from None
-            raise
-        if not self.is_running():
-            self._release_wakeup_fd()
-        return True
+            return super().remove_signal_handler(sig)
+        finally:
+            self._signal_handlers_changed()
 
-    def _handle_signal(self, sig: int) -> None:
-        handle = self._signal_handlers.get(sig)
-        if handle is None:
-            return
-        if handle._cancelled:
-            self.remove_signal_handler(sig)
-        else:
-            self.call_soon(handle._callback, *handle._args, context=handle._context)
+    def _signal_handlers_changed(self) -> None:
+        """asyncio has set the wake-up descriptor, or taken it away with the last handler."""
+        self._wakeup_fd_is_ours = bool(self._signal_handlers)
+        if self.is_running():
+            self._acquire_wakeup_fd()
+
+    def _add_callback_signalsafe(self, handle: asyncio.Handle) -> None:
+        self.call_soon(handle._callback, *handle._args, context=handle._context)
 
     # --- connections -----------------------------------------------------------------------
 
