@@ -164,7 +164,7 @@ def import_times(names: list[str], options: argparse.Namespace) -> dict[str, lis
         if sys.stdout.isatty() or not number:
             report.progress(f"import time: {number} of {options.imports} ...")
         for name in order if number % 2 == 0 else order[::-1]:
-            once = process.pinned(cpu, [*options.python, "-c", statements[name]])
+            once = process.pinned(cpu, [*options.python, "-P", "-c", statements[name]])
             pid = os.posix_spawnp(once[0], once, os.environ)
             _, status, usage = os.wait4(pid, 0)
             if status != 0:

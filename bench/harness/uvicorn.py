@@ -27,13 +27,16 @@ _BUILT_IN = ("asyncio", "uvloop")  # names that every uvicorn knows; others go b
 
 
 def command(python: list[str], loop: str) -> list[str]:
-    """As a user would start it: yula by its runner, the others by uvicorn's own option."""
+    """As a user would start it: yula by its runner, the others by uvicorn's own option.
+
+    -P, because a checkout in the working folder would hide the installed package.
+    """
     uvicorn = ["-m", "uvicorn", "--app-dir", str(EXAMPLES), "--http", "httptools",
                "--host", "127.0.0.1", "--port", "0", "--no-access-log", "asgi_app:app"]  # fmt: skip
     if loop == "yula":
-        return [*python, "-m", "yula", *uvicorn]
+        return [*python, "-P", "-m", "yula", *uvicorn]
     chosen = loop if loop in _BUILT_IN else f"{loop}:new_event_loop"
-    return [*python, *uvicorn, "--loop", chosen]
+    return [*python, "-P", *uvicorn, "--loop", chosen]
 
 
 def start(python: list[str], loop: str, env: Sequence[str] = ()) -> process.Server:
