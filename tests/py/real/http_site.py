@@ -185,9 +185,12 @@ class AiohttpSite:
             self.site.request()
             try:
                 return await handler(request)
-            except (asyncio.CancelledError, ConnectionError):
+            except asyncio.CancelledError:
                 self.site.gone.set()
                 raise
+            except ConnectionError:
+                self.site.gone.set()
+                return aiohttp.web.Response()  # to nobody; raising it would only be logged
 
         return watched
 
