@@ -53,7 +53,7 @@ planted() {
 }
 planted use-after-free 'AddressSanitizer: heap-use-after-free'
 planted misaligned-access 'misaligned address'
-nm --dynamic --undefined-only yula/_core*.so | grep --quiet __asan_report_load ||
+nm --dynamic --undefined-only yula/_core*.so | grep __asan_report_load >/dev/null ||
     { echo 'yula._core is not instrumented' >&2; exit 1; }
 
 if [ $# -gt 0 ]; then

@@ -25,6 +25,8 @@ static struct PyModuleDef planted_module = {
     .m_methods = planted_methods,
 };
 
+PyMODINIT_FUNC PyInit__planted(void);
+
 PyMODINIT_FUNC
 PyInit__planted(void)
 {
