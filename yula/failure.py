@@ -112,7 +112,7 @@ def run_debug(loop: Loop, handle: asyncio.Handle) -> None:
         handle._run()
         taken = loop.time() - begin
         if taken >= loop.slow_callback_duration:
-            logger.warning(
+            base_events.logger.warning(
                 "Executing %s took %.3f seconds", base_events._format_handle(handle), taken
             )
     finally:

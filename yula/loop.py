@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import inspect
 import os
+import selectors
 import signal
 import socket
 import sys
 import threading
 import weakref
-from asyncio import coroutines, sslproto, unix_events
+from asyncio import sslproto, unix_events
 from typing import Any
 
 from . import _core, failure
@@ -24,23 +24,49 @@ from . import _core, failure
 _loops: weakref.WeakSet[Loop] = weakref.WeakSet()
 
 
-class _NoSelector:
-    """What asyncio's classes get instead of a selector: epoll is watched in C."""
+class _WatchedDescriptors:
+    """What asyncio's methods get for a selector: a view of what is watched in C."""
+
+    def __init__(self, loop: Loop) -> None:
+        self._loop = weakref.proxy(loop)
+
+    def get_key(self, fileobj: Any) -> selectors.SelectorKey:
+        """The events of add_reader() and add_writer(). KeyError if there are none."""
+        fd, events = self._loop._watched_events(fileobj)
+        if not events:
+            raise KeyError(f"{fileobj!r} is not registered")
+        return selectors.SelectorKey(fileobj, fd, events, None)
 
     def close(self) -> None:
         pass
 
-    def get_map(self) -> dict[int, Any]:
-        return {}
+
+class _WakeupDescriptor:
+    """What asyncio's methods get for the writing end of their self-pipe."""
+
+    def __init__(self, loop: Loop) -> None:
+        self._loop = weakref.proxy(loop)
+
+    def fileno(self) -> int:
+        fd: int = self._loop._signal_wakeup_fd()
+        return fd
 
 
 class Loop(_core.LoopBase, unix_events._UnixSelectorEventLoop):  # type: ignore[name-defined,misc]
     """An asyncio event loop. See https://docs.python.org/3/library/asyncio-eventloop.html."""
 
     def __init__(self) -> None:
-        super().__init__(_NoSelector())
+        super().__init__(_WatchedDescriptors(self))
         self._wakeup_fd_is_ours = False
         _loops.add(self)
+
+    def _make_self_pipe(self) -> None:
+        self._csock = self._ssock = _WakeupDescriptor(self)
+        self._internal_fds += 1
+
+    def _close_self_pipe(self) -> None:
+        self._csock = self._ssock = None
+        self._internal_fds -= 1
 
     # --- running ---------------------------------------------------------------------------
 
