@@ -174,9 +174,8 @@ test_clock(void *arg)
 static yula_loop *
 loop_with_clock(yula_clock_cb clock)
 {
-    yula_loop_options options = {.size = sizeof(options),
-                                 .allocator = &test_allocator,
-                                 .clock = clock};
+    yula_loop_options options = {
+        .size = sizeof(options), .allocator = &test_allocator, .clock = clock};
     yula_loop *loop = NULL;
 
     CHECK_EQ(yula_loop_new(&options, &loop), 0);

@@ -16,7 +16,11 @@ static test_case **last_test = &first_test;
 static const char *running;
 static jmp_buf leave_test;
 
-enum { TEST_PASSED, TEST_FAILED, TEST_SKIPPED };
+enum {
+    TEST_PASSED,
+    TEST_FAILED,
+    TEST_SKIPPED
+};
 
 void
 test_register(test_case *test)

@@ -12,7 +12,7 @@
 #define CHILD_CHECK(expr)                                                      \
     do {                                                                       \
         if (!(expr))                                                           \
-            _exit(__LINE__ % 250 + 1);                            \
+            _exit(__LINE__ % 250 + 1);                                         \
     } while (0)
 
 static void
@@ -44,9 +44,8 @@ TEST(the_parents_watchers_survive_what_the_child_does_with_its_copy)
     event_count = 0;
     test_unix_pair(fds);
     yula_watcher_init(loop, &watcher, YULA_LANE_HOST);
-    CHECK_EQ(yula_watcher_start(&watcher, fds[1], YULA_READABLE, on_event,
-                                NULL),
-             0);
+    CHECK_EQ(
+        yula_watcher_start(&watcher, fds[1], YULA_READABLE, on_event, NULL), 0);
     pid_t pid = fork();
     if (pid == 0) {
         yula_loop_forked(loop);

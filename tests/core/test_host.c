@@ -47,9 +47,8 @@ begin(void)
 {
     static const yula_host table = {host_release, host_acquire, host_breathe,
                                     NULL};
-    yula_loop_options options = {.size = sizeof(options),
-                                 .allocator = &test_allocator,
-                                 .host = &table};
+    yula_loop_options options = {
+        .size = sizeof(options), .allocator = &test_allocator, .host = &table};
     yula_loop *loop = NULL;
 
     memset(&host, 0, sizeof(host));
@@ -183,8 +182,8 @@ TEST(watchers_of_both_lanes_are_told_in_their_lanes)
         *self = (watched){.lane = (yula_lane)lane};
         test_unix_pair(fds[lane]);
         yula_watcher_init(loop, &self->watcher, self->lane);
-        CHECK_EQ(yula_watcher_start(&self->watcher, fds[lane][1],
-                                    YULA_READABLE, on_event, self),
+        CHECK_EQ(yula_watcher_start(&self->watcher, fds[lane][1], YULA_READABLE,
+                                    on_event, self),
                  0);
         test_send_all(fds[lane][0], "x", 1);
     }
@@ -211,9 +210,9 @@ TEST(stale_events_are_counted_once_with_two_lanes)
                                 on_event, &native),
              0);
     yula_watcher_init(loop, &old.watcher, YULA_LANE_HOST);
-    CHECK_EQ(yula_watcher_start(&old.watcher, fds[1], YULA_READABLE, on_event,
-                                &old),
-             0);
+    CHECK_EQ(
+        yula_watcher_start(&old.watcher, fds[1], YULA_READABLE, on_event, &old),
+        0);
     int duplicate = dup(fds[1]);
     close(fds[1]);
     yula_watcher_stop(&old.watcher);
@@ -233,7 +232,9 @@ TEST(stale_events_are_counted_once_with_two_lanes)
 
 TEST(the_host_breathes_once_a_turn_and_within_a_long_batch)
 {
-    enum { COUNT = 3 * YULA_HOST_BREATH };
+    enum {
+        COUNT = 3 * YULA_HOST_BREATH
+    };
     yula_loop *loop = begin();
     static yula_work works[COUNT];
 
@@ -263,7 +264,9 @@ TEST(a_verdict_of_the_host_ends_the_turn_and_loses_nothing)
 
 TEST(a_verdict_within_a_batch_keeps_the_rest)
 {
-    enum { COUNT = YULA_HOST_BREATH + 10 };
+    enum {
+        COUNT = YULA_HOST_BREATH + 10
+    };
     yula_loop *loop = begin();
     static yula_work works[COUNT];
 
@@ -413,9 +416,8 @@ TEST(a_visit_sees_each_thing_of_the_host_once_and_nothing_native)
         test_unix_pair(fds[lane]);
         queue(loop, &works[lane], (yula_lane)lane);
         yula_timer_init(loop, &timers[lane], (yula_lane)lane);
-        CHECK_EQ(yula_timer_start(&timers[lane], YULA_NEVER - 1, on_timer,
-                                  NULL),
-                 0);
+        CHECK_EQ(
+            yula_timer_start(&timers[lane], YULA_NEVER - 1, on_timer, NULL), 0);
         yula_watcher_init(loop, &watchers[lane].watcher, (yula_lane)lane);
         CHECK_EQ(yula_watcher_start(&watchers[lane].watcher, fds[lane][1],
                                     YULA_READABLE, on_event, NULL),

@@ -8,7 +8,10 @@
 #include "support.h"
 #include "test.h"
 
-enum { THREADS = 4, ITEMS = 20000 };
+enum {
+    THREADS = 4,
+    ITEMS = 20000
+};
 
 typedef struct item {
     yula_work work;
@@ -61,9 +64,9 @@ TEST(everything_posted_by_many_threads_arrives_in_each_threads_order)
     for (int i = 0; i < THREADS; i++) {
         posters[i] = (poster){.loop = loop, .id = i};
         posters[i].items = calloc(ITEMS, sizeof(item));
-        CHECK_EQ(pthread_create(&posters[i].thread, NULL, post_items,
-                                &posters[i]),
-                 0);
+        CHECK_EQ(
+            pthread_create(&posters[i].thread, NULL, post_items, &posters[i]),
+            0);
     }
     test_run_until(loop, &all_arrived);
     for (int i = 0; i < THREADS; i++) {
@@ -187,7 +190,9 @@ TEST(work_posted_on_the_loops_own_thread_is_queued)
 
 /* --- two threads play ping-pong ------------------------------------------ */
 
-enum { ROUNDS = 5000 };
+enum {
+    ROUNDS = 5000
+};
 
 typedef struct pong {
     yula_loop *loop;

@@ -11,7 +11,9 @@
 #include "support.h"
 #include "test.h"
 
-enum { MOST = 300 };
+enum {
+    MOST = 300
+};
 
 typedef struct server {
     yula_loop *loop;
@@ -35,7 +37,8 @@ on_connection(yula_listener *listener, int fd, const struct sockaddr *addr,
     if (fd < 0) {
         CHECK(addr_len == 0);
         self->errors[self->error_count++] = fd;
-    } else {
+    }
+    else {
         self->accepted[self->accepted_count++] = fd;
         self->family = addr->sa_family;
     }
@@ -295,9 +298,8 @@ TEST(a_unix_socket_listens_too)
                                  10);
     CHECK(self.fd >= 0);
     self.addr_len = sizeof(self.addr);
-    CHECK_EQ(getsockname(self.fd, (struct sockaddr *)&self.addr,
-                         &self.addr_len),
-             0);
+    CHECK_EQ(
+        getsockname(self.fd, (struct sockaddr *)&self.addr, &self.addr_len), 0);
     listen_on(&self);
     connect_clients(&self, 2);
     turns(&self, 1);

@@ -98,9 +98,9 @@ TEST(a_turn_runs_ready_work_then_posted_work_then_events_then_timers)
     test_unix_pair(fds);
     test_send_all(fds[0], "x", 1);
     yula_watcher_init(loop, &watcher, YULA_LANE_HOST);
-    CHECK_EQ(yula_watcher_start(&watcher, fds[1], YULA_READABLE, on_watcher_w,
-                                NULL),
-             0);
+    CHECK_EQ(
+        yula_watcher_start(&watcher, fds[1], YULA_READABLE, on_watcher_w, NULL),
+        0);
     yula_timer_init(loop, &timer, YULA_LANE_HOST);
     CHECK_EQ(yula_timer_start(&timer, 0, on_timer_t, NULL), 0);
     CHECK_EQ(pthread_create(&thread, NULL, post_p, &posted), 0);
@@ -286,8 +286,8 @@ TEST(a_break_in_a_nested_turn_ends_only_that_turn)
 {
     yula_loop *loop = begin();
     letter inner = {.loop = loop, .name = 'i', .also = break_loop};
-    letter a = {.loop = loop, .name = 'a', .also = break_inside,
-                .other = &inner};
+    letter a = {
+        .loop = loop, .name = 'a', .also = break_inside, .other = &inner};
     letter b = letter_of(loop, 'b');
 
     letter_queue(&a);
@@ -397,9 +397,9 @@ TEST(a_foreign_loop_sees_the_kernels_events)
 
     test_unix_pair(fds);
     yula_watcher_init(loop, &watcher, YULA_LANE_HOST);
-    CHECK_EQ(yula_watcher_start(&watcher, fds[1], YULA_READABLE, on_watcher_w,
-                                NULL),
-             0);
+    CHECK_EQ(
+        yula_watcher_start(&watcher, fds[1], YULA_READABLE, on_watcher_w, NULL),
+        0);
     test_send_all(fds[0], "x", 1);
     CHECK_EQ(foreign_poll(loop), 1);
     turn(loop);
@@ -550,9 +550,9 @@ TEST(a_failing_poll_ends_the_run_and_an_interrupted_one_does_not)
 
     test_unix_pair(fds);
     yula_watcher_init(loop, &watcher, YULA_LANE_HOST);
-    CHECK_EQ(yula_watcher_start(&watcher, fds[1], YULA_READABLE, on_watcher_w,
-                                NULL),
-             0);
+    CHECK_EQ(
+        yula_watcher_start(&watcher, fds[1], YULA_READABLE, on_watcher_w, NULL),
+        0);
     test_fail_sys(1, EINTR);
     CHECK_EQ(yula_loop_step(loop, 0), 0);
     CHECK(test_sys_failed());

@@ -238,7 +238,9 @@ TEST(a_cancelled_literal_says_so_later_and_once)
  * scheduler; all must say so once, and nothing may leak. */
 TEST(cancelled_look_ups_say_so_whatever_their_worker_does)
 {
-    enum { COUNT = 200 };
+    enum {
+        COUNT = 200
+    };
     static look_up asked[COUNT];
     yula_loop *loop = test_loop();
 
@@ -279,7 +281,9 @@ TEST(cancelling_inside_the_callback_changes_nothing)
 
 TEST(look_ups_not_answered_are_freed_with_the_loop)
 {
-    enum { COUNT = 30 };
+    enum {
+        COUNT = 30
+    };
     static look_up asked[COUNT];
     yula_loop *loop = test_loop();
 
@@ -358,13 +362,18 @@ TEST(a_scope_is_the_name_or_the_number_of_an_interface)
 TEST(whatever_is_not_a_literal_is_refused_and_the_output_left_alone)
 {
     static const char *const texts[] = {
-        "",          " 127.0.0.1",   "127.0.0.1 ", "127.1",
-        "127",       "0x7f.0.0.1",   "01.2.3.4",   "1.2.3.256",
-        "1.2.3.4.5", "1.2.3.4:80",   "localhost",  "[::1]",
-        ":::",       "::1%",         "::1%lo",     "fe80::1%no such one",
-        "fe80::1%0", "::1%-1",       "::1%1x",     "::1%4294967296",
-        "12345::",   "1:2:3:4:5:6:7:8:9",          "1.2.3.4%1",
-        "0000:0000:0000:0000:0000:0000:255.255.255.2555",
+        "",           " 127.0.0.1",
+        "127.0.0.1 ", "127.1",
+        "127",        "0x7f.0.0.1",
+        "01.2.3.4",   "1.2.3.256",
+        "1.2.3.4.5",  "1.2.3.4:80",
+        "localhost",  "[::1]",
+        ":::",        "::1%",
+        "::1%lo",     "fe80::1%no such one",
+        "fe80::1%0",  "::1%-1",
+        "::1%1x",     "::1%4294967296",
+        "12345::",    "1:2:3:4:5:6:7:8:9",
+        "1.2.3.4%1",  "0000:0000:0000:0000:0000:0000:255.255.255.2555",
     };
     struct sockaddr_storage addr, before;
 

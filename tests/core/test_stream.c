@@ -336,9 +336,9 @@ TEST(a_reset_is_reported_once_as_a_failed_read)
 
     begin(&self, test_tcp_pair);
     yula_stream_start(self.stream);
-    CHECK_EQ(setsockopt(self.peer, SOL_SOCKET, SO_LINGER, &at_once,
-                        sizeof(at_once)),
-             0);
+    CHECK_EQ(
+        setsockopt(self.peer, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once)),
+        0);
     close(self.peer);
     self.peer = -1;
     run_while(&self, &self.failures, 0);
@@ -622,7 +622,10 @@ take_pattern(end *self, size_t len)
 
 TEST(writes_larger_than_the_kernels_buffer_arrive_whole_and_in_order)
 {
-    enum { CHUNK = 30011, CHUNKS = 20 };
+    enum {
+        CHUNK = 30011,
+        CHUNKS = 20
+    };
 
     for (int kind = 0; kind < 2; kind++) {
         end self;
@@ -698,7 +701,9 @@ TEST(lower_marks_are_compared_with_the_queue_at_once)
 
 TEST(a_shutdown_waits_for_the_queue)
 {
-    enum { LEN = 400000 };
+    enum {
+        LEN = 400000
+    };
 
     for (int kind = 0; kind < 2; kind++) {
         end self;
@@ -790,9 +795,9 @@ TEST(a_failed_read_drops_what_is_queued)
     begin(&self, test_tcp_pair);
     fill_queue(&self, 20);
     yula_stream_start(self.stream);
-    CHECK_EQ(setsockopt(self.peer, SOL_SOCKET, SO_LINGER, &at_once,
-                        sizeof(at_once)),
-             0);
+    CHECK_EQ(
+        setsockopt(self.peer, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once)),
+        0);
     close(self.peer);
     self.peer = -1;
     run_while(&self, &self.failures, 0);
@@ -1005,7 +1010,8 @@ TEST(a_stream_may_be_freed_by_failed)
             test_fail_sys_named("recv", 1, EIO);
             test_send_all(self.peer, "x", 1);
             yula_stream_start(self.stream);
-        } else {
+        }
+        else {
             fill_queue(&self, 5);
             close(self.peer);
             self.peer = -1;
@@ -1296,8 +1302,7 @@ TEST(a_stream_that_cannot_be_made_leaves_the_descriptor_to_the_caller)
     yula_stream_free(stream, false);
     stream = NULL;
     test_fail_sys_named("epoll_ctl", 1, ENOSPC);
-    CHECK_EQ(yula_stream_new(loop, YULA_LANE_HOST, fds[1], &ops, NULL,
-                             &stream),
+    CHECK_EQ(yula_stream_new(loop, YULA_LANE_HOST, fds[1], &ops, NULL, &stream),
              -ENOSPC);
     CHECK(stream == NULL);
     test_fail_sys(0, 0);

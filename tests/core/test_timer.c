@@ -37,9 +37,9 @@ numbered_start(yula_loop *loop, numbered *timers, int count,
     for (int i = 0; i < count; i++) {
         yula_timer_init(loop, &timers[i].timer, YULA_LANE_HOST);
         timers[i].id = i;
-        CHECK_EQ(yula_timer_start(&timers[i].timer, deadlines_ns[i], on_timer,
-                                  NULL),
-                 0);
+        CHECK_EQ(
+            yula_timer_start(&timers[i].timer, deadlines_ns[i], on_timer, NULL),
+            0);
     }
 }
 
@@ -80,7 +80,9 @@ TEST(a_timer_is_never_early)
 
 TEST(equal_deadlines_fire_in_the_order_of_their_starts)
 {
-    enum { COUNT = 500 };
+    enum {
+        COUNT = 500
+    };
     yula_loop *loop = begin();
     static numbered timers[COUNT];
     int64_t deadlines_ns[COUNT];
@@ -148,9 +150,9 @@ TEST(a_due_timer_stopped_before_its_turn_does_not_fire)
 
     numbered_start(loop, timers, 2, (int64_t[]){2000, 2000});
     CHECK_EQ(yula_timer_start(&timers[1].timer, 3000, on_timer, NULL), 0);
-    CHECK_EQ(yula_timer_start(&timers[0].timer, 2000, stop_other,
-                              &timers[1].timer),
-             0);
+    CHECK_EQ(
+        yula_timer_start(&timers[0].timer, 2000, stop_other, &timers[1].timer),
+        0);
     turn_at(loop, 3000);
     CHECK_EQ(fired.count, 1);
     CHECK_EQ(fired.ids[0], 0);
@@ -242,7 +244,8 @@ check_heap(yula_loop *loop)
 {
     for (size_t i = 0; i < loop->timer_count; i++) {
         const yula__timer_slot *slot = &loop->timers[i];
-        const yula__timer_slot *parent = &loop->timers[i == 0 ? 0 : (i - 1) / 4];
+        const yula__timer_slot *parent =
+            &loop->timers[i == 0 ? 0 : (i - 1) / 4];
         CHECK_EQ(slot->timer->slot, i);
         CHECK_EQ(slot->timer->deadline_ns, slot->deadline_ns);
         CHECK(parent->deadline_ns < slot->deadline_ns ||
@@ -262,7 +265,10 @@ next_random(void)
 
 TEST(two_hundred_thousand_starts_and_stops_keep_the_heap_in_order)
 {
-    enum { COUNT = 1000, STEPS = 200000 };
+    enum {
+        COUNT = 1000,
+        STEPS = 200000
+    };
     yula_loop *loop = begin();
     static numbered timers[COUNT];
     size_t armed = 0;
@@ -277,11 +283,12 @@ TEST(two_hundred_thousand_starts_and_stops_keep_the_heap_in_order)
         if (next_random() % 3 == 0) {
             CHECK_EQ(yula_timer_stop(&timer->timer), was_armed);
             armed -= was_armed;
-        } else {
+        }
+        else {
             int64_t deadline_ns = 2000 + next_random() % 64;
-            CHECK_EQ(yula_timer_start(&timer->timer, deadline_ns, on_timer,
-                                      NULL),
-                     0);
+            CHECK_EQ(
+                yula_timer_start(&timer->timer, deadline_ns, on_timer, NULL),
+                0);
             armed += !was_armed;
         }
         CHECK_EQ(loop->timer_count, armed);
@@ -299,7 +306,9 @@ TEST(two_hundred_thousand_starts_and_stops_keep_the_heap_in_order)
 
 TEST(a_timer_that_finds_no_memory_is_stopped_and_the_others_stay)
 {
-    enum { COUNT = 200 };
+    enum {
+        COUNT = 200
+    };
     yula_loop *loop = begin();
     static numbered timers[COUNT];
     int refused = 0;

@@ -461,7 +461,9 @@ TEST(a_start_that_fails_leaves_nothing_behind)
 
 TEST(more_descriptors_are_ready_than_one_poll_can_take)
 {
-    enum { COUNT = 450 };
+    enum {
+        COUNT = 450
+    };
     yula_loop *loop = test_loop();
     static seen readers[COUNT];
     static int pairs[COUNT][2];

@@ -45,8 +45,8 @@ typedef struct task {
     int status;
 } task;
 
-static int run_order[64], run_count;
-static int done_order[64], done_count;
+static int run_order[256], run_count;
+static int done_order[256], done_count;
 static pthread_mutex_t run_lock = PTHREAD_MUTEX_INITIALIZER;
 
 static void
@@ -153,7 +153,9 @@ TEST(as_many_jobs_run_at_once_as_there_may_be_workers)
 
 TEST(jobs_of_one_worker_run_in_the_order_they_were_submitted)
 {
-    enum { COUNT = 50 };
+    enum {
+        COUNT = 50
+    };
     yula_loop *loop = begin();
     task first, tasks[COUNT];
 
@@ -209,7 +211,6 @@ submit_again(yula_job *job, int status, void *arg)
         CHECK_EQ(yula_job_submit(self->loop, job, YULA_LANE_HOST, task_run,
                                  submit_again, self),
                  0);
-    run_count = 0;
 }
 
 TEST(a_job_may_be_submitted_again_by_its_own_callback)
@@ -272,9 +273,8 @@ host_breathe(void *arg)
 TEST(freeing_the_loop_waits_for_running_jobs_and_forgets_waiting_ones)
 {
     yula_host host = {host_release, host_acquire, host_breathe, NULL};
-    yula_loop_options options = {.size = sizeof(options),
-                                 .allocator = &test_allocator,
-                                 .host = &host};
+    yula_loop_options options = {
+        .size = sizeof(options), .allocator = &test_allocator, .host = &host};
     yula_loop *loop;
     task tasks[YULA_WORKER_MAX], waiting;
 

@@ -142,7 +142,8 @@ resolve_go(yula_resolve *resolve, bool at_once)
     if (at_once) {
         resolve_look_up(resolve);
         yula_work_queue(loop, &resolve->answer);
-    } else {
+    }
+    else {
         int err = yula_job_submit(loop, &resolve->job, resolve->answer.lane,
                                   resolve_run, resolve_done, resolve);
         if (err < 0) {
@@ -208,7 +209,8 @@ yula_resolve_start(yula_loop *loop, yula_lane lane, const char *host,
 
     if (host_len > NI_MAXHOST)
         return -EINVAL;
-    yula_resolve *resolve = resolve_new(loop, lane, host_len + service_len, arg);
+    yula_resolve *resolve = resolve_new(loop, lane, host_len + service_len,
+                                        arg);
     if (resolve == NULL)
         return -ENOMEM;
     char *at = resolve->text;

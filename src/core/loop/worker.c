@@ -15,7 +15,12 @@
 
 #include "loop/loop_i.h"
 
-enum { JOB_IDLE, JOB_WAITING, JOB_RUNNING, JOB_RETURNING };
+enum {
+    JOB_IDLE,
+    JOB_WAITING,
+    JOB_RUNNING,
+    JOB_RETURNING
+};
 
 struct yula__workers {
     pthread_mutex_t lock;
