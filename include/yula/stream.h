@@ -51,6 +51,13 @@ typedef struct yula_stream_ops {
  * selector loop reads as much (256 KiB). */
 #define YULA_STREAM_READ_MAX (256u * 1024u)
 
+/* The loop's read buffer, for reads of the caller's own between two calls into
+ * the loop: YULA_STREAM_READ_MAX bytes, warm; NULL without memory.
+ *
+ * Thread: loop.  Blocks: no.  Calls back: no.  GIL: not used.
+ */
+YULA_API void *yula_loop_read_buffer(yula_loop *loop);
+
 /* asyncio's default water marks, bytes. */
 #define YULA_STREAM_HIGH (64u * 1024u)
 #define YULA_STREAM_LOW (16u * 1024u)

@@ -339,7 +339,36 @@ yulapy_loop_remove_reader(yulapy_loop *loop, PyObject *fileobj, bool writer)
     Py_RETURN_TRUE;
 }
 
+PyObject *
+yulapy_loop_watched_events(yulapy_loop *loop, PyObject *fileobj)
+{
+    int events = 0;
+    int fd = yulapy_descriptor_fd(fileobj);
+    if (fd < 0)
+        return NULL;
+    yulapy_descriptor *descriptor = loop->core != NULL
+                                        ? descriptor_find(loop, fd)
+                                        : NULL;
+    if (descriptor != NULL) /* EVENT_READ and EVENT_WRITE of selectors */
+        events = (descriptor->handles[YULAPY_READ] != NULL ? 1 : 0) |
+                 (descriptor->handles[YULAPY_WRITE] != NULL ? 2 : 0);
+    return Py_BuildValue("ii", fd, events);
+}
+
 /* --- sock_* ----------------------------------------------------------------- */
+
+static bool
+descriptor_is_for(const yulapy_descriptor *descriptor, PyObject *sock)
+{
+#if PY_VERSION_HEX >= 0x030d0000
+    PyObject *live = NULL;
+    (void)PyWeakref_GetRef(descriptor->sock_ref, &live);
+    Py_XDECREF(live); /* the caller holds the one we compare with */
+    return live == sock;
+#else
+    return PyWeakref_GET_OBJECT(descriptor->sock_ref) == sock;
+#endif
+}
 
 yulapy_descriptor *
 yulapy_descriptor_of_socket(yulapy_loop *loop, int fd, PyObject *sock)
@@ -347,7 +376,7 @@ yulapy_descriptor_of_socket(yulapy_loop *loop, int fd, PyObject *sock)
     yulapy_descriptor *descriptor = descriptor_find(loop, fd);
     if (descriptor == NULL || descriptor->sock_ref == NULL)
         return NULL;
-    if (PyWeakref_GET_OBJECT(descriptor->sock_ref) == sock)
+    if (descriptor_is_for(descriptor, sock))
         return descriptor;
     descriptor_close(descriptor);
     return NULL;
@@ -445,13 +474,6 @@ yulapy_descriptor_forget(yulapy_loop *loop, int fd)
     yulapy_descriptor *descriptor = descriptor_find(loop, fd);
     if (descriptor != NULL)
         descriptor_close(descriptor);
-}
-
-PyObject *
-yulapy_transport_of_fd(yulapy_loop *loop, int fd)
-{
-    yula_stream *stream = yula_stream_of(loop->core, fd);
-    return stream != NULL ? yula_stream_arg(stream) : NULL;
 }
 
 /* --- type ------------------------------------------------------------------- */

@@ -387,13 +387,8 @@ static PyObject *
 loop_create_future(PyObject *self, PyObject *unused)
 {
     yulapy_state *state = ((yulapy_loop *)self)->state;
-    PyObject *args[] = {self};
-    PyObject *names = PyTuple_Pack(1, state->str_loop);
-    if (names == NULL)
-        return NULL;
-    PyObject *future = PyObject_Vectorcall(state->future_type, args, 0, names);
-    Py_DECREF(names);
-    return future;
+    return PyObject_Vectorcall(state->future_type, &self, 0,
+                               state->names_loop);
 }
 
 /* --- running -------------------------------------------------------------- */
@@ -553,6 +548,12 @@ static PyObject *
 loop_remove_writer(PyObject *self, PyObject *fileobj)
 {
     return yulapy_loop_remove_reader((yulapy_loop *)self, fileobj, true);
+}
+
+static PyObject *
+loop_watched_events(PyObject *self, PyObject *fileobj)
+{
+    return yulapy_loop_watched_events((yulapy_loop *)self, fileobj);
 }
 
 static int
@@ -933,10 +934,29 @@ static PyMethodDef loop_methods[] = {
     FAST_KEYWORDS("_add_writer", loop_add_writer, ""),
     {"_remove_reader", loop_remove_reader, METH_O, NULL},
     {"_remove_writer", loop_remove_writer, METH_O, NULL},
+    {"_watched_events", loop_watched_events, METH_O, NULL},
     {"_ensure_fd_no_transport", loop_ensure_fd_no_transport, METH_O, NULL},
     {"_make_socket_transport",
      (PyCFunction)(void (*)(void))loop_make_socket_transport,
      METH_VARARGS | METH_KEYWORDS, NULL},
+    FAST("sock_recv", yulapy_sock_recv,
+         "sock_recv(sock, n)\n--\n\nAwait up to n bytes; b'' at the end."),
+    FAST("sock_recv_into", yulapy_sock_recv_into,
+         "sock_recv_into(sock, buf)\n--\n\nAwait bytes in buf; their number."),
+    FAST("sock_recvfrom", yulapy_sock_recvfrom,
+         "sock_recvfrom(sock, bufsize)\n--\n\nAwait (data, address)."),
+    FAST_KEYWORDS("sock_recvfrom_into", yulapy_sock_recvfrom_into,
+                  "sock_recvfrom_into(sock, buf, nbytes=0)\n--\n\n"
+                  "Await (number of bytes, address)."),
+    FAST("sock_sendall", yulapy_sock_sendall,
+         "sock_sendall(sock, data)\n--\n\nAwait that all of data is sent."),
+    FAST("sock_sendto", yulapy_sock_sendto,
+         "sock_sendto(sock, data, address)\n--\n\n"
+         "Await that a datagram is sent; the number of bytes."),
+    FAST("sock_accept", yulapy_sock_accept,
+         "sock_accept(sock)\n--\n\nAwait (connection, address)."),
+    FAST("sock_connect", yulapy_sock_connect,
+         "sock_connect(sock, address)\n--\n\nAwait the connection."),
     FAST("_listen", loop_listen, ""),
     {"_unlisten", loop_unlisten, METH_O, NULL},
     {"_run", loop_run, METH_NOARGS, NULL},

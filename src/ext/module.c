@@ -36,6 +36,7 @@ state_import(yulapy_state *state)
         {&state->transport_socket, "asyncio.trsock", "TransportSocket"},
         {&state->extract_stack, "asyncio.format_helpers", "extract_stack"},
         {&state->socket_type, "socket", "socket"},
+        {&state->base_loop, "asyncio.selector_events", "BaseSelectorEventLoop"},
     };
     for (size_t i = 0; i < sizeof(imports) / sizeof(imports[0]); i++) {
         *imports[i].place = import_attribute(imports[i].module,
@@ -43,6 +44,9 @@ state_import(yulapy_state *state)
         if (*imports[i].place == NULL)
             return -1;
     }
+    state->names_loop = PyTuple_Pack(1, state->str_loop);
+    if (state->names_loop == NULL)
+        return -1;
     state->failure = PyImport_ImportModule("yula.failure");
     return state->failure != NULL ? 0 : -1;
 }
@@ -65,6 +69,7 @@ module_exec(PyObject *module)
     if (state_import(state) < 0 || yulapy_gil_init(state) < 0 ||
         yulapy_handle_add_types(module, state) < 0 ||
         yulapy_descriptor_add_type(module, state) < 0 ||
+        yulapy_socket_op_add_type(module, state) < 0 ||
         yulapy_stream_transport_add_type(module, state) < 0 ||
         yulapy_listener_add_type(module, state) < 0 ||
         yulapy_loop_add_type(module, state) < 0)
@@ -78,7 +83,7 @@ module_exec(PyObject *module)
     X(listener_type) X(socket_op_type) X(handle_base) X(handle_base_run)       \
     X(future_type) X(task_type) X(buffered_protocol) X(transport_socket)       \
     X(extract_stack) X(socket_type) X(invalid_state) X(failure) X(breath)      \
-    X(empty_tuple)
+    X(empty_tuple) X(base_loop) X(names_loop)
 
 static int
 module_traverse(PyObject *module, visitproc visit, void *arg)

@@ -10,7 +10,7 @@
  *  I3. stream is NULL once the descriptor was given up.
  *  I4. Protocol callbacks run in the transport's context.
  */
-#include "yulapy.h"
+#include "descriptor.h"
 
 #include <netinet/in.h>
 
@@ -1077,6 +1077,7 @@ yulapy_stream_transport_new(yulapy_loop *loop, int fd, PyObject *sock,
         goto fail;
     const yula_stream_ops *ops = transport->buffered ? &transport_buffered_ops
                                                      : &transport_ops;
+    yulapy_descriptor_forget(loop, fd);
     int err = yula_stream_new(loop->core, YULA_LANE_HOST, fd, ops, transport,
                               &transport->stream);
     if (err < 0) {

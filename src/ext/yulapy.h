@@ -55,6 +55,8 @@ typedef struct yulapy_state {
     PyObject *invalid_state;     /* asyncio.InvalidStateError */
     PyObject *failure;           /* module yula.failure */
     PyObject *breath;            /* an empty Python function (gil.c) */
+    PyObject *base_loop;         /* asyncio.selector_events.BaseSelectorEventLoop */
+    PyObject *names_loop;        /* ('loop',), for keyword calls */
     bool server_takes_transport; /* Server._attach(transport): 3.13 */
 
     PyObject *empty_tuple;
@@ -69,7 +71,8 @@ typedef struct yulapy_state {
     X(handle_failed) X(loop) X(name) X(pause_writing) X(peername) X(proto)     \
     X(resume_writing) X(set_exception) X(set_result) X(socket) X(sockname)     \
     X(time) X(transport_unclosed) X(type) X(warn_lost_write)                   \
-    X(write_type_error) X(detach)
+    X(write_type_error) X(detach) X(gettimeout) X(setblocking) X(throw)        \
+    X(connect_failed)
 #define YULAPY_NAME_FIELD(name) PyObject *str_##name;
     YULAPY_NAMES(YULAPY_NAME_FIELD)
 #undef YULAPY_NAME_FIELD
@@ -178,7 +181,26 @@ PyObject *yulapy_loop_add_reader(yulapy_loop *loop, PyObject *const *args,
                                  bool writer);
 PyObject *yulapy_loop_remove_reader(yulapy_loop *loop, PyObject *fileobj,
                                     bool writer);
+/* (descriptor, what of add_reader 1 and add_writer 2 there is). */
+PyObject *yulapy_loop_watched_events(yulapy_loop *loop, PyObject *fileobj);
+/* --- socket_ops.c --- */
+int yulapy_socket_op_add_type(PyObject *module, yulapy_state *state);
+/* The sock_* methods of the loop, for its method table. */
+PyObject *yulapy_sock_recv(PyObject *, PyObject *const *, Py_ssize_t);
+PyObject *yulapy_sock_recv_into(PyObject *, PyObject *const *, Py_ssize_t);
+PyObject *yulapy_sock_recvfrom(PyObject *, PyObject *const *, Py_ssize_t);
+PyObject *yulapy_sock_recvfrom_into(PyObject *, PyObject *const *, Py_ssize_t,
+                                    PyObject *);
+PyObject *yulapy_sock_sendall(PyObject *, PyObject *const *, Py_ssize_t);
+PyObject *yulapy_sock_sendto(PyObject *, PyObject *const *, Py_ssize_t);
+PyObject *yulapy_sock_accept(PyObject *, PyObject *const *, Py_ssize_t);
+PyObject *yulapy_sock_connect(PyObject *, PyObject *const *, Py_ssize_t);
+
 /* --- address.c --- */
+/* The other way: an address whose host is a literal. Returns its length; 0 if
+ * it is none of those (no exception). */
+socklen_t yulapy_address_parse(int family, PyObject *address,
+                               struct sockaddr_storage *out);
 /* A socket address as the socket module gives it, or NULL with an exception.
  */
 PyObject *yulapy_address_object(const struct sockaddr *addr, socklen_t len);

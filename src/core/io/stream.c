@@ -53,6 +53,14 @@ loop_buffer_put(yula_loop *loop, char *buffer)
         yula__free(loop, buffer);
 }
 
+void *
+yula_loop_read_buffer(yula_loop *loop)
+{
+    if (loop->read_buffer == NULL)
+        loop->read_buffer = yula__alloc(loop, YULA_STREAM_READ_MAX);
+    return loop->read_buffer;
+}
+
 static void
 stream_fail(yula_stream *stream, int status, bool writing)
 {

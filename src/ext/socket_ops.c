@@ -1,0 +1,903 @@
+/* socket_ops.c: the awaitables of loop.sock_*().
+ *
+ * An operation is tried when it is first awaited, and its result returned
+ * without suspending if it is there. Otherwise it waits on a real
+ * asyncio.Future, for which tasks have a fast path, until the descriptor is
+ * reported ready, and is tried again in the task's own step: nothing is
+ * received for a task that was cancelled.
+ *
+ *  I1. WAITING: the waiter is linked at the descriptor, or its future is done.
+ *  I2. DONE: nothing is held but the loop.
+ *
+ * A socket that is not exactly a socket.socket (ssl.SSLSocket, a mock) goes the
+ * way of asyncio's own coroutine.
+ */
+#include <sys/socket.h>
+
+#include "descriptor.h"
+
+typedef struct socket_op socket_op;
+
+/* 1: done, *result is set. 0: would block, wait for the op's direction. -1: an
+ * exception is set. */
+typedef int (*op_try)(socket_op *op, int fd, yulapy_descriptor *descriptor,
+                      PyObject **result);
+
+typedef struct op_kind {
+    const char *name;
+    int direction;
+    op_try attempt;
+} op_kind;
+
+enum { OP_CREATED, OP_WAITING, OP_DONE };
+
+struct socket_op {
+    PyObject_HEAD
+    const op_kind *kind;
+    yulapy_loop *loop;
+    PyObject *sock;
+    PyObject *argument; /* address of sendto and connect */
+    PyObject *iterator; /* of waiter.future, while waiting */
+    PyObject *weaklist;
+    yulapy_waiter waiter;
+    Py_buffer view; /* what is sent, or received into */
+    Py_ssize_t count; /* bytes asked for, or sent so far */
+    char state;
+    char connecting;
+};
+
+/* --- the operations --------------------------------------------------------- */
+
+static int
+op_fail(int err)
+{
+    yulapy_raise_code(err);
+    return -1;
+}
+
+#define TRY(type, var, call)                                                   \
+    type var;                                                                  \
+    do {                                                                       \
+        var = (call);                                                          \
+    } while (var < 0 && errno == EINTR);                                       \
+    if (var < 0)                                                               \
+    var = -errno
+
+static bool
+op_may_succeed(const socket_op *op, const yulapy_descriptor *descriptor)
+{
+    return descriptor == NULL || descriptor->ready[op->kind->direction];
+}
+
+/* Receive through the loop's warm buffer: the bytes object is then made in the
+ * size of what came. */
+static int
+op_recv(socket_op *op, int fd, yulapy_descriptor *descriptor, PyObject **result)
+{
+    size_t len = (size_t)op->count;
+    if (len > YULA_STREAM_READ_MAX)
+        len = YULA_STREAM_READ_MAX;
+    void *base = yula_loop_read_buffer(op->loop->core);
+    if (base == NULL)
+        return op_fail(-ENOMEM);
+    TRY(ssize_t, n, recv(fd, base, len, MSG_DONTWAIT));
+    yulapy_descriptor_note(descriptor, YULAPY_READ, len,
+                           n == -EAGAIN ? -1 : n);
+    if (n == -EAGAIN)
+        return 0;
+    if (n < 0)
+        return op_fail((int)n);
+    *result = PyBytes_FromStringAndSize(base, n);
+    return *result != NULL ? 1 : -1;
+}
+
+static int
+op_recv_into(socket_op *op, int fd, yulapy_descriptor *descriptor,
+             PyObject **result)
+{
+    size_t len = (size_t)op->view.len;
+    TRY(ssize_t, n, recv(fd, op->view.buf, len, MSG_DONTWAIT));
+    yulapy_descriptor_note(descriptor, YULAPY_READ, len,
+                           n == -EAGAIN ? -1 : n);
+    if (n == -EAGAIN)
+        return 0;
+    if (n < 0)
+        return op_fail((int)n);
+    *result = PyLong_FromSsize_t(n);
+    return *result != NULL ? 1 : -1;
+}
+
+static int
+op_recvfrom(socket_op *op, int fd, yulapy_descriptor *descriptor,
+            PyObject **result)
+{
+    struct sockaddr_storage addr;
+    socklen_t addr_len = sizeof(addr);
+    size_t len = (size_t)op->count;
+    void *base = yula_loop_read_buffer(op->loop->core);
+
+    if (base == NULL)
+        return op_fail(-ENOMEM);
+    if (len > YULA_STREAM_READ_MAX)
+        len = YULA_STREAM_READ_MAX;
+    TRY(ssize_t, n, recvfrom(fd, base, len, MSG_DONTWAIT,
+                             (struct sockaddr *)&addr, &addr_len));
+    if (n == -EAGAIN) {
+        yulapy_descriptor_note(descriptor, YULAPY_READ, len, -1);
+        return 0;
+    }
+    if (n < 0)
+        return op_fail((int)n);
+    PyObject *data = PyBytes_FromStringAndSize(base, n);
+    PyObject *from = yulapy_address_object((struct sockaddr *)&addr, addr_len);
+    if (data != NULL && from != NULL)
+        *result = PyTuple_Pack(2, data, from);
+    Py_XDECREF(data);
+    Py_XDECREF(from);
+    return *result != NULL ? 1 : -1;
+}
+
+static int
+op_recvfrom_into(socket_op *op, int fd, yulapy_descriptor *descriptor,
+                 PyObject **result)
+{
+    struct sockaddr_storage addr;
+    socklen_t addr_len = sizeof(addr);
+    size_t len = op->count > 0 ? (size_t)op->count : (size_t)op->view.len;
+
+    TRY(ssize_t, n, recvfrom(fd, op->view.buf, len, MSG_DONTWAIT,
+                             (struct sockaddr *)&addr, &addr_len));
+    if (n == -EAGAIN) {
+        yulapy_descriptor_note(descriptor, YULAPY_READ, len, -1);
+        return 0;
+    }
+    if (n < 0)
+        return op_fail((int)n);
+    PyObject *from = yulapy_address_object((struct sockaddr *)&addr, addr_len);
+    if (from != NULL)
+        *result = Py_BuildValue("(nN)", (Py_ssize_t)n, from);
+    return *result != NULL ? 1 : -1;
+}
+
+static int
+op_sendall(socket_op *op, int fd, yulapy_descriptor *descriptor,
+           PyObject **result)
+{
+    while (op->count < op->view.len) {
+        TRY(ssize_t, n, send(fd, (char *)op->view.buf + op->count,
+                             (size_t)(op->view.len - op->count),
+                             MSG_DONTWAIT | MSG_NOSIGNAL));
+        if (n == -EAGAIN) {
+            yulapy_descriptor_note(descriptor, YULAPY_WRITE, 0, -1);
+            return 0;
+        }
+        if (n < 0)
+            return op_fail((int)n);
+        op->count += n;
+    }
+    *result = Py_NewRef(Py_None);
+    return 1;
+}
+
+/* Addresses that are no literals are the socket module's to understand. */
+static int
+op_sendto_python(socket_op *op, PyObject **result)
+{
+    PyObject *view = PyMemoryView_FromBuffer(&op->view);
+    if (view == NULL)
+        return -1;
+    *result = PyObject_CallMethod(op->sock, "sendto", "OO", view, op->argument);
+    Py_DECREF(view);
+    if (*result != NULL)
+        return 1;
+    if (!PyErr_ExceptionMatches(PyExc_BlockingIOError))
+        return -1;
+    PyErr_Clear(); /* that is how a socket says "would block" */
+    return 0;
+}
+
+/* The family of a socket object, or -1 with an exception. */
+static int
+op_family(socket_op *op)
+{
+    PyObject *family = PyObject_GetAttr(op->sock, op->loop->state->str_family);
+    long value = family != NULL ? PyLong_AsLong(family) : -1;
+    Py_XDECREF(family);
+    return value == -1 && PyErr_Occurred() ? -1 : (int)value;
+}
+
+static int
+op_sendto(socket_op *op, int fd, yulapy_descriptor *descriptor,
+          PyObject **result)
+{
+    struct sockaddr_storage addr;
+    int family = op_family(op);
+    if (family < 0)
+        return -1;
+    socklen_t len = yulapy_address_parse(family, op->argument, &addr);
+    if (len == 0)
+        return op_sendto_python(op, result);
+    TRY(ssize_t, n, sendto(fd, op->view.buf, (size_t)op->view.len,
+                           MSG_DONTWAIT | MSG_NOSIGNAL,
+                           (struct sockaddr *)&addr, len));
+    if (n == -EAGAIN) {
+        yulapy_descriptor_note(descriptor, YULAPY_WRITE, 0, -1);
+        return 0;
+    }
+    if (n < 0)
+        return op_fail((int)n);
+    *result = PyLong_FromSsize_t(n);
+    return *result != NULL ? 1 : -1;
+}
+
+/* A socket object for an accepted descriptor, which it owns from then on. */
+static PyObject *
+op_accepted(socket_op *op, int fd)
+{
+    yulapy_state *state = op->loop->state;
+    PyObject *family = PyObject_GetAttr(op->sock, state->str_family);
+    PyObject *type = PyObject_GetAttr(op->sock, state->str_type);
+    PyObject *proto = PyObject_GetAttr(op->sock, state->str_proto);
+    PyObject *number = PyLong_FromLong(fd);
+    PyObject *names = PyTuple_Pack(1, state->str_fileno);
+    PyObject *conn = NULL;
+
+    if (family != NULL && type != NULL && proto != NULL && number != NULL &&
+        names != NULL) {
+        PyObject *args[] = {family, type, proto, number};
+        conn = PyObject_Vectorcall(state->socket_type, args, 3, names);
+    }
+    if (conn == NULL) {
+        yula__sys_close(fd);
+    }
+    else {
+        PyObject *args[] = {conn, Py_False};
+        PyObject *result = PyObject_VectorcallMethod(state->str_setblocking,
+                                                     args, 2, NULL);
+        if (result == NULL)
+            Py_CLEAR(conn);
+        Py_XDECREF(result);
+    }
+    Py_XDECREF(family);
+    Py_XDECREF(type);
+    Py_XDECREF(proto);
+    Py_XDECREF(number);
+    Py_XDECREF(names);
+    return conn;
+}
+
+static int
+op_accept(socket_op *op, int fd, yulapy_descriptor *descriptor,
+          PyObject **result)
+{
+    struct sockaddr_storage addr;
+    socklen_t addr_len = sizeof(addr);
+    TRY(int, accepted, accept4(fd, (struct sockaddr *)&addr, &addr_len,
+                               SOCK_NONBLOCK | SOCK_CLOEXEC));
+    if (accepted == -EAGAIN) {
+        yulapy_descriptor_note(descriptor, YULAPY_READ, 0, -1);
+        return 0;
+    }
+    if (accepted < 0)
+        return op_fail(accepted);
+    PyObject *conn = op_accepted(op, accepted);
+    PyObject *from = NULL;
+    if (conn != NULL)
+        from = yulapy_address_object((struct sockaddr *)&addr, addr_len);
+    if (from != NULL)
+        *result = PyTuple_Pack(2, conn, from);
+    Py_XDECREF(conn);
+    Py_XDECREF(from);
+    return *result != NULL ? 1 : -1;
+}
+
+/* In asyncio's words: OSError(errno, 'Connect call failed (...)'). */
+static int
+op_connect_failed(socket_op *op, int err)
+{
+    PyObject *text = PyUnicode_FromFormat("Connect call failed %S",
+                                          op->argument);
+    PyObject *error = NULL;
+    if (text != NULL)
+        error = PyObject_CallFunction(PyExc_OSError, "iO", err, text);
+    Py_XDECREF(text);
+    if (error != NULL)
+        yulapy_raise_exception(error);
+    return -1;
+}
+
+static int
+op_connect(socket_op *op, int fd, yulapy_descriptor *descriptor,
+           PyObject **result)
+{
+    int err = 0;
+    if (op->connecting) {
+        socklen_t len = sizeof(err);
+        if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &err, &len) < 0)
+            err = errno;
+        if (err != 0)
+            return op_connect_failed(op, err);
+    }
+    else {
+        struct sockaddr_storage addr;
+        int family = op_family(op);
+        if (family < 0)
+            return -1;
+        socklen_t len = yulapy_address_parse(family, op->argument, &addr);
+        err = connect(fd, (struct sockaddr *)&addr, len) < 0 ? errno : 0;
+        if (err == EINPROGRESS || err == EAGAIN || err == EINTR) {
+            op->connecting = 1;
+            return 0;
+        }
+        if (err != 0)
+            return op_fail(-err);
+    }
+    *result = Py_NewRef(Py_None);
+    return 1;
+}
+
+static const op_kind kind_recv = {"sock_recv", YULAPY_READ, op_recv};
+static const op_kind kind_recv_into = {"sock_recv_into", YULAPY_READ,
+                                       op_recv_into};
+static const op_kind kind_recvfrom = {"sock_recvfrom", YULAPY_READ,
+                                      op_recvfrom};
+static const op_kind kind_recvfrom_into = {"sock_recvfrom_into", YULAPY_READ,
+                                           op_recvfrom_into};
+static const op_kind kind_sendall = {"sock_sendall", YULAPY_WRITE, op_sendall};
+static const op_kind kind_sendto = {"sock_sendto", YULAPY_WRITE, op_sendto};
+static const op_kind kind_accept = {"sock_accept", YULAPY_READ, op_accept};
+static const op_kind kind_connect = {"sock_connect", YULAPY_WRITE, op_connect};
+
+/* --- the awaitable ----------------------------------------------------------- */
+
+static void
+op_finish(socket_op *op)
+{
+    op->state = OP_DONE;
+    yulapy_waiter_leave(&op->waiter);
+    Py_CLEAR(op->waiter.future);
+    Py_CLEAR(op->iterator);
+    if (op->view.obj != NULL)
+        PyBuffer_Release(&op->view);
+    Py_CLEAR(op->argument);
+    Py_CLEAR(op->sock);
+}
+
+/* The descriptor of the op's socket, or -1 with an exception. */
+static int
+op_fd(socket_op *op)
+{
+    PyObject *number = PyObject_CallMethodNoArgs(
+        op->sock, op->loop->state->str_fileno);
+    if (number == NULL)
+        return -1;
+    long fd = PyLong_AsLong(number);
+    Py_DECREF(number);
+    if (fd >= 0)
+        return (int)fd;
+    if (!PyErr_Occurred())
+        yulapy_raise_code(-EBADF);
+    return -1;
+}
+
+/* What asyncio checks when the coroutine starts. */
+static int
+op_check(socket_op *op, int fd)
+{
+    yulapy_loop *loop = op->loop;
+    if (yulapy_loop_check_open(loop) < 0)
+        return -1;
+    if (loop->debug) {
+        PyObject *timeout = PyObject_CallMethodNoArgs(
+            op->sock, loop->state->str_gettimeout);
+        if (timeout == NULL)
+            return -1;
+        double seconds = timeout == Py_None ? 1 : PyFloat_AsDouble(timeout);
+        Py_DECREF(timeout);
+        if (seconds != 0) {
+            PyErr_SetString(PyExc_ValueError,
+                            "the socket must be non-blocking");
+            return -1;
+        }
+    }
+    PyObject *transport = yulapy_transport_of_fd(loop, fd);
+    if (transport == NULL)
+        return 0;
+    PyErr_Format(PyExc_RuntimeError,
+                 "File descriptor %d is used by transport %R", fd, transport);
+    return -1;
+}
+
+/* Suspend on a future; *result receives what the task must be given. */
+static PySendResult
+op_suspend(socket_op *op, int fd, PyObject **result)
+{
+    yulapy_loop *loop = op->loop;
+    PyObject *self = (PyObject *)loop;
+    PyObject *future = PyObject_Vectorcall(loop->state->future_type, &self, 0,
+                                           loop->state->names_loop);
+    if (future == NULL)
+        return PYGEN_ERROR;
+    Py_XSETREF(op->waiter.future, future);
+    if (yulapy_descriptor_wait(loop, fd, op->sock, op->kind->direction,
+                               &op->waiter) < 0)
+        return PYGEN_ERROR;
+    op->state = OP_WAITING;
+    Py_XSETREF(op->iterator, Py_TYPE(future)->tp_as_async->am_await(future));
+    if (op->iterator == NULL)
+        return PYGEN_ERROR;
+    return PyIter_Send(op->iterator, Py_None, result);
+}
+
+/* Try, and wait or finish. */
+static PySendResult
+op_proceed(socket_op *op, PyObject **result)
+{
+    *result = NULL;
+    int fd = op_fd(op);
+    if (fd < 0 || (op->state == OP_CREATED && op_check(op, fd) < 0))
+        goto failed;
+    if (op->loop->core == NULL) {
+        (void)yulapy_loop_check_open(op->loop);
+        goto failed;
+    }
+    yulapy_descriptor *descriptor = yulapy_descriptor_of_socket(op->loop, fd,
+                                                                op->sock);
+    int done = 0;
+    if (op_may_succeed(op, descriptor) || op->connecting ||
+        op->kind == &kind_connect) {
+        done = op->kind->attempt(op, fd, descriptor, result);
+        if (done == 0)
+            yulapy_descriptor_note(descriptor, op->kind->direction, 0, -1);
+    }
+    if (done < 0)
+        goto failed;
+    if (done > 0) {
+        op_finish(op);
+        return PYGEN_RETURN;
+    }
+    PySendResult sent = op_suspend(op, fd, result);
+    if (sent == PYGEN_NEXT)
+        return PYGEN_NEXT;
+failed:
+    op_finish(op);
+    return PYGEN_ERROR;
+}
+
+static PySendResult
+op_send(PyObject *self, PyObject *value, PyObject **result)
+{
+    socket_op *op = (socket_op *)self;
+
+    if (op->state == OP_DONE) {
+        PyErr_Format(PyExc_RuntimeError, "cannot reuse already awaited %s()",
+                     op->kind->name);
+        *result = NULL;
+        return PYGEN_ERROR;
+    }
+    if (op->state == OP_WAITING) {
+        PySendResult woken = PyIter_Send(op->iterator, value, result);
+        if (woken == PYGEN_NEXT)
+            return PYGEN_NEXT;
+        if (woken == PYGEN_ERROR) {
+            op_finish(op);
+            return PYGEN_ERROR;
+        }
+        Py_CLEAR(*result);
+        yulapy_waiter_leave(&op->waiter);
+    }
+    return op_proceed(op, result);
+}
+
+static PyObject *
+op_send_method(PyObject *self, PyObject *value)
+{
+    PyObject *result;
+    switch (op_send(self, value, &result)) {
+    case PYGEN_NEXT:
+        return result;
+    case PYGEN_RETURN:
+        if (result == Py_None) {
+            PyErr_SetNone(PyExc_StopIteration);
+        }
+        else {
+            PyObject *stop = PyObject_CallOneArg(PyExc_StopIteration, result);
+            if (stop != NULL)
+                yulapy_raise_exception(stop);
+        }
+        Py_DECREF(result);
+        return NULL;
+    default:
+        return NULL;
+    }
+}
+
+static PyObject *
+op_next(PyObject *self)
+{
+    return op_send_method(self, Py_None);
+}
+
+/* throw(value) or throw(type, value, traceback) */
+static PyObject *
+op_throw(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
+{
+    socket_op *op = (socket_op *)self;
+
+    if (nargs < 1) {
+        PyErr_SetString(PyExc_TypeError, "throw() takes an exception");
+        return NULL;
+    }
+    Py_INCREF(self);
+    op_finish(op);
+    if (PyExceptionInstance_Check(args[0]))
+        PyErr_SetObject((PyObject *)Py_TYPE(args[0]), args[0]);
+    else if (PyExceptionClass_Check(args[0]))
+        PyErr_SetObject(args[0], nargs > 1 ? yulapy_none_to_null(args[1])
+                                           : NULL);
+    else
+        PyErr_SetString(PyExc_TypeError,
+                        "exceptions must be classes or instances deriving from "
+                        "BaseException");
+    Py_DECREF(self);
+    return NULL;
+}
+
+static PyObject *
+op_close(PyObject *self, PyObject *unused)
+{
+    op_finish((socket_op *)self);
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+op_await(PyObject *self)
+{
+    return Py_NewRef(self);
+}
+
+static PyObject *
+op_get_name(PyObject *self, void *unused)
+{
+    return PyUnicode_FromString(((socket_op *)self)->kind->name);
+}
+
+static PyObject *
+op_get_await(PyObject *self, void *unused)
+{
+    PyObject *future = ((socket_op *)self)->waiter.future;
+    return Py_NewRef(future != NULL ? future : Py_None);
+}
+
+static PyObject *
+op_get_running(PyObject *self, void *unused)
+{
+    Py_RETURN_FALSE;
+}
+
+static PyObject *
+op_get_none(PyObject *self, void *unused)
+{
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+op_repr(PyObject *self)
+{
+    socket_op *op = (socket_op *)self;
+    return PyUnicode_FromFormat("<coroutine %s() of %R at %p>", op->kind->name,
+                                op->sock != NULL ? op->sock : Py_None, op);
+}
+
+static int
+op_traverse(PyObject *self, visitproc visit, void *arg)
+{
+    socket_op *op = (socket_op *)self;
+    Py_VISIT(Py_TYPE(self));
+    Py_VISIT(op->loop);
+    Py_VISIT(op->sock);
+    Py_VISIT(op->argument);
+    Py_VISIT(op->iterator);
+    Py_VISIT(op->waiter.future);
+    Py_VISIT(op->view.obj);
+    return 0;
+}
+
+static int
+op_clear(PyObject *self)
+{
+    op_finish((socket_op *)self);
+    return 0;
+}
+
+static void
+op_finalize(PyObject *self)
+{
+    socket_op *op = (socket_op *)self;
+    if (op->state != OP_CREATED)
+        return;
+    PyObject *error = yulapy_take_exception();
+    if (PyErr_WarnFormat(PyExc_RuntimeWarning, 1,
+                         "coroutine '%s' was never awaited",
+                         op->kind->name) < 0)
+        PyErr_WriteUnraisable(self);
+    if (error != NULL)
+        yulapy_raise_exception(error);
+}
+
+static void
+op_dealloc(PyObject *self)
+{
+    socket_op *op = (socket_op *)self;
+    PyTypeObject *type = Py_TYPE(self);
+
+    if (PyObject_CallFinalizerFromDealloc(self) < 0)
+        return;
+    PyObject_GC_UnTrack(self);
+    if (op->weaklist != NULL)
+        PyObject_ClearWeakRefs(self);
+    op_finish(op);
+    Py_CLEAR(op->loop);
+    type->tp_free(self);
+    Py_DECREF(type);
+}
+
+/* --- making ------------------------------------------------------------------ */
+
+static socket_op *
+op_new(PyObject *loop, const op_kind *kind, PyObject *sock)
+{
+    PyTypeObject *type = ((yulapy_loop *)loop)->state->socket_op_type;
+    socket_op *op = (socket_op *)type->tp_alloc(type, 0);
+    if (op == NULL)
+        return NULL;
+    op->kind = kind;
+    op->loop = (yulapy_loop *)Py_NewRef(loop);
+    op->sock = Py_NewRef(sock);
+    return op;
+}
+
+/* The arguments are wrong: as a coroutine function would say it. */
+static PyObject *
+op_usage(const char *usage)
+{
+    PyErr_Format(PyExc_TypeError, "usage: %s", usage);
+    return NULL;
+}
+
+static bool
+op_is_plain(PyObject *loop, PyObject *sock)
+{
+    return Py_IS_TYPE(sock, (PyTypeObject *)((yulapy_loop *)loop)
+                                ->state->socket_type);
+}
+
+/* asyncio's own coroutine: BaseSelectorEventLoop.<name>(loop, *args). */
+static PyObject *
+op_stdlib(PyObject *loop, const char *name, PyObject *const *args,
+          Py_ssize_t nargs, PyObject *kwnames)
+{
+    Py_ssize_t count = nargs + (kwnames ? PyTuple_GET_SIZE(kwnames) : 0);
+    PyObject *all[8] = {loop};
+    PyObject *function = PyObject_GetAttrString(
+        ((yulapy_loop *)loop)->state->base_loop, name);
+    if (function == NULL || count > 6)
+        return function != NULL ? op_usage(name) : NULL;
+    for (Py_ssize_t i = 0; i < count; i++)
+        all[i + 1] = args[i];
+    PyObject *coroutine = PyObject_Vectorcall(function, all, (size_t)nargs + 1,
+                                              kwnames);
+    Py_DECREF(function);
+    return coroutine;
+}
+
+/* An op that receives count bytes. */
+static PyObject *
+op_receiving(PyObject *loop, const op_kind *kind, PyObject *const *args,
+             Py_ssize_t nargs)
+{
+    if (nargs != 2)
+        return op_usage("sock_recv(sock, n)");
+    if (!op_is_plain(loop, args[0]) || !PyLong_CheckExact(args[1]))
+        return op_stdlib(loop, kind->name, args, nargs, NULL);
+    Py_ssize_t count = PyLong_AsSsize_t(args[1]);
+    if (count < 0) {
+        if (!PyErr_Occurred())
+            PyErr_SetString(PyExc_ValueError,
+                            "negative buffersize in recv");
+        return NULL;
+    }
+    socket_op *op = op_new(loop, kind, args[0]);
+    if (op != NULL)
+        op->count = count;
+    return (PyObject *)op;
+}
+
+PyObject *
+yulapy_sock_recv(PyObject *loop, PyObject *const *args, Py_ssize_t nargs)
+{
+    return op_receiving(loop, &kind_recv, args, nargs);
+}
+
+PyObject *
+yulapy_sock_recvfrom(PyObject *loop, PyObject *const *args, Py_ssize_t nargs)
+{
+    return op_receiving(loop, &kind_recvfrom, args, nargs);
+}
+
+/* An op on a buffer: flags as for PyObject_GetBuffer. */
+static socket_op *
+op_with_view(PyObject *loop, const op_kind *kind, PyObject *sock,
+             PyObject *buffer, int flags)
+{
+    socket_op *op = op_new(loop, kind, sock);
+    if (op == NULL)
+        return NULL;
+    if (PyObject_GetBuffer(buffer, &op->view, flags) < 0) {
+        op->state = OP_DONE;
+        Py_CLEAR(op);
+    }
+    return op;
+}
+
+PyObject *
+yulapy_sock_recv_into(PyObject *loop, PyObject *const *args, Py_ssize_t nargs)
+{
+    if (nargs != 2)
+        return op_usage("sock_recv_into(sock, buf)");
+    if (!op_is_plain(loop, args[0]))
+        return op_stdlib(loop, "sock_recv_into", args, nargs, NULL);
+    return (PyObject *)op_with_view(loop, &kind_recv_into, args[0], args[1],
+                                    PyBUF_WRITABLE);
+}
+
+PyObject *
+yulapy_sock_recvfrom_into(PyObject *loop, PyObject *const *args,
+                          Py_ssize_t nargs, PyObject *kwnames)
+{
+    Py_ssize_t keywords = kwnames != NULL ? PyTuple_GET_SIZE(kwnames) : 0;
+    if (nargs < 2 || nargs + keywords > 3 ||
+        (keywords == 1 &&
+         PyUnicode_CompareWithASCIIString(PyTuple_GET_ITEM(kwnames, 0),
+                                          "nbytes") != 0))
+        return op_usage("sock_recvfrom_into(sock, buf, nbytes=0)");
+    if (!op_is_plain(loop, args[0]))
+        return op_stdlib(loop, "sock_recvfrom_into", args, nargs, kwnames);
+    Py_ssize_t count = 0;
+    if (nargs + keywords == 3) {
+        count = PyNumber_AsSsize_t(args[2], PyExc_OverflowError);
+        if (count == -1 && PyErr_Occurred())
+            return NULL;
+    }
+    socket_op *op = op_with_view(loop, &kind_recvfrom_into, args[0], args[1],
+                                 PyBUF_WRITABLE);
+    if (op == NULL)
+        return NULL;
+    if (count < 0 || count > op->view.len) {
+        op->state = OP_DONE;
+        Py_DECREF(op);
+        PyErr_SetString(PyExc_ValueError,
+                        count < 0 ? "negative buffersize in recvfrom_into"
+                                  : "nbytes is greater than the length of the "
+                                    "buffer");
+        return NULL;
+    }
+    op->count = count;
+    return (PyObject *)op;
+}
+
+PyObject *
+yulapy_sock_sendall(PyObject *loop, PyObject *const *args, Py_ssize_t nargs)
+{
+    if (nargs != 2)
+        return op_usage("sock_sendall(sock, data)");
+    if (!op_is_plain(loop, args[0]))
+        return op_stdlib(loop, "sock_sendall", args, nargs, NULL);
+    return (PyObject *)op_with_view(loop, &kind_sendall, args[0], args[1],
+                                    PyBUF_SIMPLE);
+}
+
+PyObject *
+yulapy_sock_sendto(PyObject *loop, PyObject *const *args, Py_ssize_t nargs)
+{
+    if (nargs != 3)
+        return op_usage("sock_sendto(sock, data, address)");
+    if (!op_is_plain(loop, args[0]))
+        return op_stdlib(loop, "sock_sendto", args, nargs, NULL);
+    socket_op *op = op_with_view(loop, &kind_sendto, args[0], args[1],
+                                 PyBUF_SIMPLE);
+    if (op != NULL)
+        op->argument = Py_NewRef(args[2]);
+    return (PyObject *)op;
+}
+
+PyObject *
+yulapy_sock_accept(PyObject *loop, PyObject *const *args, Py_ssize_t nargs)
+{
+    if (nargs != 1)
+        return op_usage("sock_accept(sock)");
+    if (!op_is_plain(loop, args[0]))
+        return op_stdlib(loop, "sock_accept", args, nargs, NULL);
+    return (PyObject *)op_new(loop, &kind_accept, args[0]);
+}
+
+/* Names are resolved by asyncio's coroutine, which then connects. */
+PyObject *
+yulapy_sock_connect(PyObject *loop, PyObject *const *args, Py_ssize_t nargs)
+{
+    struct sockaddr_storage addr;
+
+    if (nargs != 2)
+        return op_usage("sock_connect(sock, address)");
+    if (!op_is_plain(loop, args[0]))
+        return op_stdlib(loop, "sock_connect", args, nargs, NULL);
+    socket_op *op = op_new(loop, &kind_connect, args[0]);
+    if (op == NULL)
+        return NULL;
+    op->argument = Py_NewRef(args[1]);
+    int family = op_family(op);
+    if (family >= 0 && yulapy_address_parse(family, args[1], &addr) > 0)
+        return (PyObject *)op;
+    op->state = OP_DONE;
+    Py_DECREF(op);
+    return family >= 0 ? op_stdlib(loop, "sock_connect", args, nargs, NULL)
+                       : NULL;
+}
+
+/* --- type -------------------------------------------------------------------- */
+
+static PyMethodDef op_methods[] = {
+    {"send", op_send_method, METH_O, NULL},
+    {"throw", (PyCFunction)(void (*)(void))op_throw, METH_FASTCALL, NULL},
+    {"close", op_close, METH_NOARGS, NULL},
+    {NULL},
+};
+
+static PyGetSetDef op_getset[] = {
+    {"__name__", op_get_name, NULL, NULL, NULL},
+    {"__qualname__", op_get_name, NULL, NULL, NULL},
+    {"cr_await", op_get_await, NULL, NULL, NULL},
+    {"cr_running", op_get_running, NULL, NULL, NULL},
+    {"cr_frame", op_get_none, NULL, NULL, NULL},
+    {"cr_code", op_get_none, NULL, NULL, NULL},
+    {NULL},
+};
+
+static PyMemberDef op_members[] = {
+    {"__weaklistoffset__", T_PYSSIZET, offsetof(socket_op, weaklist), READONLY,
+     NULL},
+    {NULL},
+};
+
+static PyType_Slot op_slots[] = {
+    {Py_tp_doc, "A socket operation; await it once."},
+    {Py_tp_dealloc, op_dealloc},
+    {Py_tp_finalize, op_finalize},
+    {Py_tp_traverse, op_traverse},
+    {Py_tp_clear, op_clear},
+    {Py_tp_repr, op_repr},
+    {Py_tp_iter, op_await},
+    {Py_tp_iternext, op_next},
+    {Py_tp_methods, op_methods},
+    {Py_tp_getset, op_getset},
+    {Py_tp_members, op_members},
+    {Py_am_await, op_await},
+    {Py_am_send, op_send},
+    {0, NULL},
+};
+
+static PyType_Spec op_spec = {
+    .name = "yula._core.SocketOp",
+    .basicsize = sizeof(socket_op),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC |
+             Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .slots = op_slots,
+};
+
+int
+yulapy_socket_op_add_type(PyObject *module, yulapy_state *state)
+{
+    state->socket_op_type = (PyTypeObject *)PyType_FromModuleAndSpec(
+        module, &op_spec, NULL);
+    return state->socket_op_type != NULL ? 0 : -1;
+}
