@@ -129,6 +129,11 @@ YULA_API void yula_stream_set_marks(yula_stream *stream, size_t low,
 YULA_API void yula_stream_get_marks(const yula_stream *stream, size_t *low,
                                     size_t *high);
 
+/* Whether reading or writing has failed (ops->failed was or will be called), and
+ * whether the queue is above its marks (ops->pressure said so). Thread: loop. */
+YULA_API bool yula_stream_failed(const yula_stream *stream);
+YULA_API bool yula_stream_pressed(const yula_stream *stream);
+
 /* The descriptor. It stays the stream's. Thread: loop. */
 YULA_API int yula_stream_fd(const yula_stream *stream);
 

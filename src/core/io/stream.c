@@ -594,6 +594,18 @@ yula_stream_set_ops(yula_stream *stream, const yula_stream_ops *ops)
     stream->ops = ops;
 }
 
+bool
+yula_stream_failed(const yula_stream *stream)
+{
+    return stream->failed;
+}
+
+bool
+yula_stream_pressed(const yula_stream *stream)
+{
+    return stream->pressed;
+}
+
 yula_stream *
 yula_stream_of(yula_loop *loop, int fd)
 {
