@@ -8,11 +8,12 @@ from __future__ import annotations
 import warnings
 from asyncio import base_events, format_helpers
 from asyncio.log import logger
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import asyncio
     import socket
+    from typing import Any
 
     from .loop import Loop
 

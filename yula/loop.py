@@ -17,9 +17,12 @@ import sys
 import threading
 import weakref
 from asyncio import sslproto, unix_events
-from typing import Any
 
 from . import _core, failure
+
+TYPE_CHECKING = False  # importing typing would cost a third of our import
+if TYPE_CHECKING:
+    from typing import Any
 
 _loops: weakref.WeakSet[Loop] = weakref.WeakSet()
 
