@@ -36,7 +36,7 @@ static void
 turns(yula_loop *loop, int count)
 {
     for (int i = 0; i < count; i++)
-        CHECK_EQ(yula_loop_step(loop, 0), 0);
+        test_turn(loop);
 }
 
 static void
@@ -354,6 +354,31 @@ TEST(a_modified_watcher_whose_number_was_reopened_is_registered_again)
     CHECK_EQ(yula_watcher_modify(&reader.watcher, YULA_WRITABLE), 0);
     turns(loop, 1);
     CHECK_EQ(reader.events, YULA_WRITABLE);
+    yula_watcher_stop(&reader.watcher);
+    close(more[0]);
+    close(more[1]);
+    end(loop, fds);
+}
+
+TEST(what_is_pending_for_a_number_that_was_reopened_is_dropped)
+{
+    yula_loop *loop = test_loop();
+    seen reader;
+    int fds[2], more[2];
+
+    test_unix_pair(fds);
+    test_unix_pair(more);
+    watch(loop, &reader, fds[1], YULA_READABLE);
+    test_send_all(fds[0], "x", 1);
+    CHECK_EQ(yula_loop_collect(loop), 0);
+    CHECK_EQ(close(fds[1]), 0);
+    CHECK_EQ(dup2(more[1], fds[1]), fds[1]);
+    CHECK_EQ(yula_watcher_modify(&reader.watcher, YULA_READABLE), 0);
+    turns(loop, 2);
+    CHECK_EQ(reader.count, 0);
+    test_send_all(more[0], "y", 1);
+    turns(loop, 1);
+    CHECK_EQ(reader.count, 1);
     yula_watcher_stop(&reader.watcher);
     close(more[0]);
     close(more[1]);

@@ -134,6 +134,10 @@ yula_watcher_modify(yula_watcher *watcher, unsigned interest)
         watcher->generation = before;
         return err;
     }
+    if (err > 0) { /* it was: what is pending is the old descriptor's */
+        yula_work_cancel(&watcher->work);
+        watcher->pending = 0;
+    }
     watcher->interest = interest;
     return 0;
 }

@@ -90,9 +90,10 @@ yula__poller_modify(yula__poller *poller, int fd, unsigned interest,
     struct epoll_event event = {.events = epoll_mask(interest)};
     event.data.u64 = tag;
     int err = yula__sys_epoll_ctl(poller->fd, EPOLL_CTL_MOD, fd, &event);
-    if (err == -ENOENT)
-        err = yula__sys_epoll_ctl(poller->fd, EPOLL_CTL_ADD, fd, &event);
-    return err;
+    if (err != -ENOENT)
+        return err;
+    err = yula__sys_epoll_ctl(poller->fd, EPOLL_CTL_ADD, fd, &event);
+    return err == 0 ? 1 : err;
 }
 
 void

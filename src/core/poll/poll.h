@@ -29,7 +29,7 @@ void yula__poller_fini(yula__poller *poller);
  * descriptor work: they become one another (the owner may have closed the
  * number and opened it again behind our back).
  *
- * Return 0, -EBADF, -EPERM, -ENOMEM, -ENOSPC. */
+ * Return 0, -EBADF, -EPERM, -ENOMEM, -ENOSPC; modify 1 if it became an add. */
 int yula__poller_add(yula__poller *poller, int fd, unsigned interest,
                      uint64_t tag);
 int yula__poller_modify(yula__poller *poller, int fd, unsigned interest,
