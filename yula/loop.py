@@ -16,7 +16,7 @@ import socket
 import sys
 import threading
 import weakref
-from asyncio import sslproto, unix_events
+from asyncio import base_events, sslproto, unix_events
 
 from . import _core, failure
 
@@ -24,6 +24,8 @@ TYPE_CHECKING = False  # importing typing would cost a third of our import
 if TYPE_CHECKING:
     from typing import Any
 
+_getaddrinfo = socket.getaddrinfo
+_getnameinfo = socket.getnameinfo
 _loops: weakref.WeakSet[Loop] = weakref.WeakSet()
 
 
@@ -269,6 +271,36 @@ class Loop(_core.LoopBase, unix_events._UnixSelectorEventLoop):  # type: ignore[
             transp._reset_empty_waiter()
             if reading:
                 transp.resume_reading()
+
+
+    # --- names -------------------------------------------------------------------------------
+    # Somebody who replaced socket.getaddrinfo wants it to be called; so does debug mode, which
+    # times it.
+
+    async def getaddrinfo(
+        self,
+        host: bytes | str | None,
+        port: bytes | str | int | None,
+        *,
+        family: int = 0,
+        type: int = 0,
+        proto: int = 0,
+        flags: int = 0,
+    ) -> Any:
+        """socket.getaddrinfo(), for a literal at once, else on a worker thread of the loop."""
+        if self._debug or base_events.socket.getaddrinfo is not _getaddrinfo:  # type: ignore[attr-defined]
+            return await super().getaddrinfo(
+                host, port, family=family, type=type, proto=proto, flags=flags
+            )
+        found = self._getaddrinfo(host, port, family, type, proto, flags)
+        return found if isinstance(found, list) else await found
+
+    async def getnameinfo(self, sockaddr: Any, flags: int = 0) -> Any:
+        """socket.getnameinfo(), on a worker thread of the loop."""
+        found = None
+        if base_events.socket.getnameinfo is _getnameinfo:  # type: ignore[attr-defined]
+            found = self._getnameinfo(sockaddr, flags)
+        return await (super().getnameinfo(sockaddr, flags) if found is None else found)
 
 
 def _after_fork_in_child() -> None:

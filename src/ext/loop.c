@@ -957,6 +957,8 @@ static PyMethodDef loop_methods[] = {
          "sock_accept(sock)\n--\n\nAwait (connection, address)."),
     FAST("sock_connect", yulapy_sock_connect,
          "sock_connect(sock, address)\n--\n\nAwait the connection."),
+    {"_getaddrinfo", yulapy_loop_getaddrinfo, METH_VARARGS, NULL},
+    {"_getnameinfo", yulapy_loop_getnameinfo, METH_VARARGS, NULL},
     FAST("_listen", loop_listen, ""),
     {"_unlisten", loop_unlisten, METH_O, NULL},
     {"_run", loop_run, METH_NOARGS, NULL},

@@ -31,7 +31,9 @@ state_import(yulapy_state *state)
     } imports[] = {
         {&state->future_type, "asyncio.futures", "Future"},
         {&state->task_type, "asyncio.tasks", "Task"},
-        {&state->invalid_state, "asyncio.exceptions", "InvalidStateError"},
+        {&state->gaierror, "socket", "gaierror"},
+        {&state->address_family, "socket", "AddressFamily"},
+        {&state->socket_kind, "socket", "SocketKind"},
         {&state->buffered_protocol, "asyncio.protocols", "BufferedProtocol"},
         {&state->transport_socket, "asyncio.trsock", "TransportSocket"},
         {&state->extract_stack, "asyncio.format_helpers", "extract_stack"},
@@ -70,6 +72,7 @@ module_exec(PyObject *module)
         yulapy_handle_add_types(module, state) < 0 ||
         yulapy_descriptor_add_type(module, state) < 0 ||
         yulapy_socket_op_add_type(module, state) < 0 ||
+        yulapy_lookup_add_type(module, state) < 0 ||
         yulapy_stream_transport_add_type(module, state) < 0 ||
         yulapy_listener_add_type(module, state) < 0 ||
         yulapy_loop_add_type(module, state) < 0)
@@ -82,7 +85,7 @@ module_exec(PyObject *module)
     X(threadsafe_handle_type) X(stream_transport_type) X(descriptor_type)      \
     X(listener_type) X(socket_op_type) X(handle_base) X(handle_base_run)       \
     X(future_type) X(task_type) X(buffered_protocol) X(transport_socket)       \
-    X(extract_stack) X(socket_type) X(invalid_state) X(failure) X(breath)      \
+    X(extract_stack) X(socket_type) X(gaierror) X(address_family) X(socket_kind) X(lookup_type) X(failure) X(breath)      \
     X(empty_tuple) X(base_loop) X(names_loop)
 
 static int

@@ -38,6 +38,7 @@ typedef struct yulapy_state {
     PyTypeObject *descriptor_type;
     PyTypeObject *listener_type;
     PyTypeObject *socket_op_type;
+    PyTypeObject *lookup_type;
 
     yulapy_handle_layout handle;
     Py_ssize_t transport_extra_offset; /* BaseTransport._extra */
@@ -52,7 +53,9 @@ typedef struct yulapy_state {
     PyObject *transport_socket;  /* asyncio.trsock.TransportSocket */
     PyObject *extract_stack;     /* asyncio.format_helpers.extract_stack */
     PyObject *socket_type;       /* socket.socket */
-    PyObject *invalid_state;     /* asyncio.InvalidStateError */
+    PyObject *gaierror;          /* socket.gaierror */
+    PyObject *address_family;    /* socket.AddressFamily */
+    PyObject *socket_kind;       /* socket.SocketKind */
     PyObject *failure;           /* module yula.failure */
     PyObject *breath;            /* an empty Python function (gil.c) */
     PyObject *base_loop;         /* asyncio.selector_events.BaseSelectorEventLoop */
@@ -195,6 +198,11 @@ PyObject *yulapy_sock_sendall(PyObject *, PyObject *const *, Py_ssize_t);
 PyObject *yulapy_sock_sendto(PyObject *, PyObject *const *, Py_ssize_t);
 PyObject *yulapy_sock_accept(PyObject *, PyObject *const *, Py_ssize_t);
 PyObject *yulapy_sock_connect(PyObject *, PyObject *const *, Py_ssize_t);
+
+/* --- lookup.c --- */
+int yulapy_lookup_add_type(PyObject *module, yulapy_state *state);
+PyObject *yulapy_loop_getaddrinfo(PyObject *loop, PyObject *args);
+PyObject *yulapy_loop_getnameinfo(PyObject *loop, PyObject *args);
 
 /* --- address.c --- */
 /* The other way: an address whose host is a literal. Returns its length; 0 if
