@@ -46,6 +46,12 @@ def told(text):
     return [package for package, _, _ in TOLD.findall(text)]
 
 
+def reports(text):
+    """What --report said: {pid: what ran}, without the numbers of turns."""
+    lines = re.findall(r"^yula: pid (\d+): (.*)$", text, re.MULTILINE)
+    return {int(pid): re.sub(r" \(\d+ turns\)", "", what) for pid, what in lines}
+
+
 def environment(changes):
     env = {**os.environ, **(changes or {})}
     return {name: value for name, value in env.items() if value is not None}

@@ -1,6 +1,7 @@
 """Every way in which a program asks for a loop gives yula's under `python -m yula`."""
 
 import importlib.util
+import re
 import sys
 import sysconfig
 import venv
@@ -8,7 +9,7 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
-from programs import TELL, YULA, execute, told, without_uvloop
+from programs import TELL, YULA, execute, reports, told, without_uvloop
 
 PROGRAM = TELL + "async def main(): print(tell())\n"
 has_policies = pytest.mark.skipif(
@@ -353,9 +354,10 @@ loop.close()
 """
     )
     done = run(text, tmp_path, "--report", "--keep=selector")
-    pid = done.out.split("\n")[2]
+    pid = int(done.out.split("\n")[2])
     asyncio_s = "1 x asyncio.unix_events._UnixSelectorEventLoop"
-    assert done.err == f"yula: pid {pid}: {asyncio_s}, 2 x yula.Loop ran\n"
+    assert reports(done.err) == {pid: f"{asyncio_s}, 2 x yula.Loop ran"}
+    assert done.err.count("\n") == 1
 
 
 @pytest.mark.parametrize(
@@ -382,7 +384,21 @@ def test_the_report_is_made_however_the_program_ends_and_changes_nothing(tmp_pat
     reported = execute(*YULA, "--report", script, cwd=tmp_path)
     assert reported.code == plain.code != 0
     assert reported.err.startswith(plain.err)
-    assert "1 x yula.Loop ran" in reported.err
+    assert [*reports(reported.err).values()] == ["1 x yula.Loop ran"]
+
+
+def test_the_report_adds_up_the_turns_of_yula_s_loops(tmp_path):
+    text = """
+async def turn(times):
+    for _ in range(times): await asyncio.sleep(0)
+loop = asyncio.new_event_loop()
+loop.run_until_complete(turn(100))
+loop.run_until_complete(turn(200))
+loop.close()
+asyncio.run(turn(300))
+"""
+    said = re.search(r": 2 x yula.Loop \((\d+) turns\) ran\n", run(text, tmp_path, "--report").err)
+    assert 600 < int(said[1]) < 700
 
 
 def test_there_is_no_report_unless_it_was_asked_for(tmp_path):

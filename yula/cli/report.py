@@ -1,7 +1,8 @@
 """--report: which event loops ran in this process, said on stderr when it ends.
 
 Loops of any kind announce themselves by `asyncio._set_running_loop`, so that is where they are
-counted; what a program made and never ran did not serve anything.
+counted; what a program made and never ran did not serve anything. yula's also tell how many turns
+they made, which must be asked before they are closed.
 """
 
 from __future__ import annotations
@@ -16,8 +17,13 @@ import weakref
 from collections.abc import Callable
 from types import FrameType
 
+import yula
+
+# By the name of the class: how many loops, and all their turns.
 ran: collections.Counter[str] = collections.Counter()
-seen: weakref.WeakSet[asyncio.AbstractEventLoop] = weakref.WeakSet()
+turns: collections.Counter[str] = collections.Counter()
+# The loops among them that still exist, and the turns of each that have been added to `turns`.
+seen: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, int] = weakref.WeakKeyDictionary()
 said = False
 
 
@@ -29,10 +35,13 @@ def watch() -> None:
         return
 
     def counted(loop: asyncio.AbstractEventLoop | None) -> None:
+        before = asyncio._get_running_loop()
         set_running_loop(loop)
         if loop is not None and loop not in seen:
-            seen.add(loop)
+            seen[loop] = 0
             ran[name_of(type(loop))] += 1
+        elif loop is None:
+            count_turns(before)
 
     asyncio._set_running_loop = asyncio.events._set_running_loop = counted
     os.register_at_fork(after_in_child=start_again)
@@ -45,10 +54,18 @@ def name_of(loop_class: type) -> str:
     return f"{loop_class.__module__}.{loop_class.__qualname__}"
 
 
+def count_turns(loop: asyncio.AbstractEventLoop | None) -> None:
+    if isinstance(loop, yula.Loop) and loop in seen and not loop.is_closed():
+        made: int = loop.stats()["turns"]
+        turns[name_of(type(loop))] += made - seen[loop]
+        seen[loop] = made
+
+
 def start_again() -> None:
     global said
     said = False
     ran.clear()
+    turns.clear()
     seen.clear()
 
 
@@ -70,8 +87,13 @@ def say() -> None:
     if said:
         return
     said = True
-    loops = ", ".join(f"{count} x {name}" for name, count in sorted(ran.items()))
-    line = f"yula: pid {os.getpid()}: {loops or 'no event loop'} ran\n"
+    count_turns(asyncio._get_running_loop())  # if a signal ends the program
+    loops = []
+    for name, count in sorted(ran.items()):
+        loops.append(f"{count} x {name}")
+        if turns[name]:
+            loops[-1] += f" ({turns[name]} turns)"
+    line = f"yula: pid {os.getpid()}: {', '.join(loops) or 'no event loop'} ran\n"
     # Past sys.stderr: a signal may have come in the middle of a print() to it.
     with contextlib.suppress(OSError):
         os.write(2, line.encode())
