@@ -200,6 +200,14 @@ test_run_until(yula_loop *loop, const bool *flag)
 {
     while (!*flag)
         CHECK_EQ(yula_loop_step(loop, YULA_NEVER), 0);
+    test_loop_check(loop);
+}
+
+void
+test_turn(yula_loop *loop)
+{
+    CHECK_EQ(yula_loop_step(loop, 0), 0);
+    test_loop_check(loop);
 }
 
 /* --- descriptors --------------------------------------------------------- */

@@ -27,6 +27,12 @@ int64_t test_clock(void *arg);
  * what other threads or the kernel will do: sleeps in the poll in between. */
 void test_run_until(yula_loop *loop, const bool *flag);
 
+/* One turn that does not sleep, which must succeed; then walk the loop. */
+void test_turn(yula_loop *loop);
+
+/* Walk the whole loop and fail the test at the first broken invariant. */
+void test_loop_check(yula_loop *loop);
+
 /* --- failures ------------------------------------------------------------ */
 
 /* The n-th allocation or system call from now on fails (0: none). */

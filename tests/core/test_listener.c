@@ -79,7 +79,7 @@ static void
 turns(server *self, int count)
 {
     for (int i = 0; i < count; i++)
-        CHECK_EQ(yula_loop_step(self->loop, 0), 0);
+        test_turn(self->loop);
 }
 
 static void

@@ -59,7 +59,7 @@ letter_queue(letter *self)
 static void
 turn(yula_loop *loop)
 {
-    CHECK_EQ(yula_loop_step(loop, 0), 0);
+    test_turn(loop);
 }
 
 /* --- the order of an iteration ------------------------------------------- */
@@ -103,14 +103,29 @@ TEST(a_turn_runs_ready_work_then_posted_work_then_events_then_timers)
         0);
     yula_timer_init(loop, &timer, YULA_LANE_HOST);
     CHECK_EQ(yula_timer_start(&timer, 0, on_timer_t, NULL), 0);
+    letter_queue(&ready);
     CHECK_EQ(pthread_create(&thread, NULL, post_p, &posted), 0);
     CHECK_EQ(pthread_join(thread, NULL), 0);
-    letter_queue(&ready);
     turn(loop);
     CHECK_STR(order, "rpwt");
     yula_loop_free(loop);
     close(fds[0]);
     close(fds[1]);
+}
+
+/* As in asyncio, where both are appended to one queue. */
+TEST(what_was_posted_before_comes_before_what_is_queued_after_it)
+{
+    yula_loop *loop = begin();
+    letter ready = letter_of(loop, 'r'), posted = letter_of(loop, 'p');
+    pthread_t thread;
+
+    CHECK_EQ(pthread_create(&thread, NULL, post_p, &posted), 0);
+    CHECK_EQ(pthread_join(thread, NULL), 0);
+    letter_queue(&ready);
+    turn(loop);
+    CHECK_STR(order, "pr");
+    yula_loop_free(loop);
 }
 
 TEST(work_runs_in_the_order_it_was_queued)

@@ -47,7 +47,7 @@ static void
 turn_at(yula_loop *loop, int64_t now_ns)
 {
     test_now_ns = now_ns;
-    CHECK_EQ(yula_loop_step(loop, 0), 0);
+    test_turn(loop);
 }
 
 TEST(timers_fire_in_the_order_of_their_deadlines)
@@ -238,22 +238,6 @@ TEST(deadlines_at_both_ends_of_the_range_keep_their_order)
     yula_loop_free(loop);
 }
 
-/* Invariants I1 and I2 of timer.c. */
-static void
-check_heap(yula_loop *loop)
-{
-    for (size_t i = 0; i < loop->timer_count; i++) {
-        const yula__timer_slot *slot = &loop->timers[i];
-        const yula__timer_slot *parent =
-            &loop->timers[i == 0 ? 0 : (i - 1) / 4];
-        CHECK_EQ(slot->timer->slot, i);
-        CHECK_EQ(slot->timer->deadline_ns, slot->deadline_ns);
-        CHECK(parent->deadline_ns < slot->deadline_ns ||
-              (parent->deadline_ns == slot->deadline_ns &&
-               parent->order <= slot->order));
-    }
-}
-
 /* A fixed sequence: the test must fail the same way each time. */
 static uint32_t
 next_random(void)
@@ -293,9 +277,9 @@ TEST(two_hundred_thousand_starts_and_stops_keep_the_heap_in_order)
         }
         CHECK_EQ(loop->timer_count, armed);
         if (step % 1000 == 0)
-            check_heap(loop);
+            test_loop_check(loop);
     }
-    check_heap(loop);
+    test_loop_check(loop);
     turn_at(loop, 5000);
     CHECK_EQ(fired.count, armed);
     for (int i = 1; i < fired.count; i++)

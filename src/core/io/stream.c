@@ -80,7 +80,11 @@ stream_receive(yula_stream *stream, void *base, size_t len)
     if (n > 0) {
         if ((size_t)n < len && stream->tcp && stream->trouble == 0)
             stream->readable = false;
+        /* Queued behind what read queues, as asyncio would see it; but a turn
+         * nested in read must not miss it. */
+        stream->loop->resume = &stream->watcher.work;
         stream->ops->read(stream, base, (size_t)n, stream->arg);
+        stream->loop->resume = NULL;
         if (stream->readable && stream->fd >= 0 && stream->reading)
             yula_watcher_again(&stream->watcher, 0);
         return;
@@ -574,6 +578,8 @@ yula_stream_free(yula_stream *stream, bool close_fd)
     yula_watcher_stop(&stream->watcher);
     yula_work_cancel(&stream->failure);
     yula_work_cancel(&stream->deferred);
+    if (loop->resume == &stream->watcher.work)
+        loop->resume = NULL;
     queue_drop(stream);
     stream->fd = -1;
     if (close_fd)

@@ -153,6 +153,9 @@ loop_collect(yula_loop *loop, int64_t deadline_ns)
     yula__inbox_awake(loop); /* from a sleep announced to a foreign loop */
     yula__ready_run_deferred(loop);
     yula__loop_free_dead(loop);
+    if (loop->resume != NULL)
+        yula_work_queue(loop, loop->resume);
+    loop->resume = NULL;
     /* What a nested run's outer batch had left runs first. */
     for (int lane = 0; lane < YULA__LANES; lane++)
         yula__list_prepend_all(&loop->ready[lane], &loop->batch[lane]);

@@ -45,6 +45,7 @@ struct yula_loop {
     yula__list ready[YULA__LANES];
     yula__list batch[YULA__LANES];
     yula__list deferred; /* runs before the next callback */
+    yula_work *resume; /* queued if a nested turn begins in this callback */
     yula__list dead; /* freed; runs when no callback is on the stack */
     int in_callback;     /* depth: a nested run makes it 2 */
     int break_status;
