@@ -451,22 +451,24 @@ yula_stream_write(yula_stream *stream, const void *base, size_t len,
     return 0;
 }
 
+/* The all-clear comes before `drained`, which may close: what it makes the user
+ * write still goes out (asyncio's _write_ready; TLS says goodbye there). */
 static void
 stream_writable(yula_stream *stream)
 {
     stream->blocked = false;
     stream_send(stream);
-    if (!stream->failed && !stream->blocked) {
-        (void)stream_want_writable(stream, false); /* else: a wasted event */
-        if (stream->ops->drained != NULL)
-            stream->ops->drained(stream, stream->arg);
-    }
-    /* failed, or freed in a callback: no all-clear */
     if (!stream->failed && stream->pressed && stream->queued <= stream->low) {
         stream->pressed = false;
         if (stream->ops->pressure != NULL)
             stream->ops->pressure(stream, false, stream->arg);
+        yula_stream_flush(stream);
     }
+    if (stream->failed || stream->blocked) /* or freed in a callback */
+        return;
+    (void)stream_want_writable(stream, false); /* else: a wasted event */
+    if (stream->ops->drained != NULL)
+        stream->ops->drained(stream, stream->arg);
 }
 
 int
