@@ -1093,6 +1093,7 @@ TEST(what_the_low_mark_makes_the_user_write_goes_out_before_drained_may_close)
     table.drained = free_drained;
     begin_with(&self, test_unix_pair, &table);
     small_buffers(&self);
+    yula_stream_set_marks(self.stream, 0, 1000); /* low: with the last byte */
     to_free = &self;
     CHECK_EQ(yula_stream_write(self.stream, bytes, sizeof(bytes), &self), 0);
     while (self.stream != NULL) {
