@@ -274,9 +274,8 @@ asyncio.run(child())
 @has_uvloop
 @pytest.mark.parametrize("way", UVLOOP)
 def test_a_program_gets_yula_s_loop_from_uvloop(tmp_path, way):
-    if "install" in way or "Policy" in way:
-        if sys.version_info >= (3, 16):
-            pytest.skip("Python 3.16 has no event loop policies")
+    if ("install" in way or "Policy" in way) and sys.version_info >= (3, 16):
+        pytest.skip("Python 3.16 has no event loop policies")
     assert told(run(UVLOOP[way], tmp_path).out) == ["yula"]
 
 
