@@ -147,7 +147,7 @@ def report_at_exit() -> None:
     report = sys.modules.get("yula.cli.report")
     if report is not None:
         report.say()
-    elif is_the_program():
+    elif is_the_program() and "asyncio" not in sys.modules:
         print(f"yula: pid {os.getpid()}: asyncio was not imported", file=sys.stderr)
 
 
