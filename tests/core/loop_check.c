@@ -46,7 +46,7 @@ check_watchers(yula_loop *loop)
         const yula_watcher *watcher = loop->fds[fd].watcher;
         if (watcher == NULL)
             continue;
-        watched++;
+        watched += watcher->reserved != 0; /* the core's own are not counted */
         native += watcher->work.lane == YULA_LANE_NATIVE;
         CHECK_EQ(watcher->fd, fd);
         CHECK_EQ(watcher->generation, loop->fds[fd].generation);

@@ -462,6 +462,79 @@ TEST(an_owner_without_a_buffer_fails_the_stream)
     }
 }
 
+TEST(an_owner_that_has_no_buffer_in_this_turn_is_asked_again_in_the_next)
+{
+    char into[10];
+    end self;
+
+    begin_with(&self, test_tcp_pair, &alloc_ops);
+    self.into = into;
+    self.into_len = sizeof(into);
+    self.alloc_result = 1;
+    test_send_all(self.peer, "abc", 3);
+    yula_stream_start(self.stream);
+    run_while(&self, &self.allocs, 0);
+    turns(&self, 3);
+    CHECK_EQ(self.allocs, 4);
+    CHECK_EQ(receives(), 0);
+    self.alloc_result = 0;
+    turns(&self, 1);
+    CHECK_EQ(self.len, 3);
+    finish(&self);
+}
+
+/* --- a stream from its descriptor ---------------------------------------- */
+
+TEST(a_descriptor_leads_to_its_stream_and_its_argument)
+{
+    end self;
+
+    begin(&self, test_unix_pair);
+    int fd = yula_stream_fd(self.stream);
+    CHECK(yula_stream_of(self.loop, fd) == self.stream);
+    CHECK(yula_stream_of(self.loop, self.peer) == NULL);
+    CHECK(yula_stream_of(self.loop, -1) == NULL);
+    CHECK(yula_stream_arg(self.stream) == &self);
+    yula_stream_free(self.stream, false);
+    self.stream = NULL;
+    CHECK(yula_stream_of(self.loop, fd) == NULL);
+    close(fd);
+    finish(&self);
+}
+
+static int other_reads;
+
+static void
+other_read(yula_stream *stream, void *base, size_t len, void *arg)
+{
+    other_reads++;
+}
+
+static void
+change_ops(end *self)
+{
+    static yula_stream_ops other_ops;
+    other_ops = ops;
+    other_ops.read = other_read;
+    yula_stream_set_ops(self->stream, &other_ops);
+}
+
+TEST(another_table_counts_from_the_next_report_on)
+{
+    end self;
+
+    other_reads = 0;
+    begin(&self, test_unix_pair);
+    self.on_read = change_ops;
+    yula_stream_start(self.stream);
+    send_descriptor(self.peer, "one");
+    send_descriptor(self.peer, "two");
+    turns(&self, 3);
+    CHECK_EQ(self.reads, 1);
+    CHECK_EQ(other_reads, 1);
+    finish(&self);
+}
+
 /* --- writing ------------------------------------------------------------- */
 
 static void
@@ -520,6 +593,8 @@ static void
 write_and_look(end *self)
 {
     write_five(self);
+    CHECK_EQ(yula_stream_peek_queued(self->stream), 23);
+    CHECK_EQ(sends(), 0);
     CHECK_EQ(yula_stream_queued(self->stream), 0);
     CHECK_EQ(sends(), 1);
     CHECK_EQ(yula_stream_write(self->stream, ".", 1, NULL), 0);
@@ -670,6 +745,7 @@ TEST(the_high_mark_is_reported_when_passed_and_the_low_one_when_reached)
     CHECK_EQ(self.high, 0);
     CHECK_EQ(yula_stream_write(self.stream, bytes, 1000, NULL), 0);
     CHECK_EQ(self.high, 1); /* before write returned */
+    CHECK(yula_stream_pressed(self.stream));
     CHECK_EQ(yula_stream_write(self.stream, bytes, 1000, NULL), 0);
     CHECK_EQ(self.high, 1);
     while (self.low == 0) {
@@ -678,6 +754,7 @@ TEST(the_high_mark_is_reported_when_passed_and_the_low_one_when_reached)
         turns(&self, 1);
     }
     CHECK(yula_stream_queued(self.stream) <= 2000);
+    CHECK(!yula_stream_pressed(self.stream));
     CHECK_EQ(self.high, 1);
     finish(&self);
 }
@@ -694,6 +771,10 @@ TEST(lower_marks_are_compared_with_the_queue_at_once)
     CHECK_EQ(self.high, 0);
     yula_stream_set_marks(self.stream, 0, 10);
     CHECK_EQ(self.high, 1);
+    size_t low = 1, high = 0;
+    yula_stream_get_marks(self.stream, &low, &high);
+    CHECK_EQ(low, 0);
+    CHECK_EQ(high, 10);
     finish(&self);
 }
 
@@ -764,6 +845,7 @@ TEST(a_write_to_a_peer_that_is_gone_fails_later_and_once)
     CHECK_EQ(self.failures, 0);
     CHECK_EQ(yula_stream_write(self.stream, "two", 3, &self), 0);
     CHECK_EQ(released, 1);
+    CHECK(yula_stream_failed(self.stream)); /* known, not yet told */
     turns(&self, 2);
     CHECK_EQ(self.failures, 1);
     CHECK_EQ(self.status, -EPIPE);

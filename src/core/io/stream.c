@@ -126,8 +126,13 @@ stream_read_to_owner(yula_stream *stream)
     size_t len = 0;
 
     int err = stream->ops->alloc(stream, &base, &len, stream->arg);
-    if (stream->fd < 0 || err > 0)
-        return; /* closed by alloc, or not now */
+    if (stream->fd < 0)
+        return; /* freed by alloc */
+    if (err > 0) { /* not now */
+        if (stream->reading)
+            yula_watcher_again(&stream->watcher, 0);
+        return;
+    }
     if (err == 0 && len == 0)
         err = -ENOBUFS;
     /* A pause inside alloc counts from the next read on, as in asyncio: who
