@@ -79,8 +79,8 @@ class Loop(_core.LoopBase, unix_events._UnixSelectorEventLoop):  # type: ignore[
 
         def run_forever(self) -> None:
             """Run until stop() is called."""
+            self._run_forever_setup()  # refuses to nest: then nothing may be cleaned up
             try:
-                self._run_forever_setup()
                 self._acquire_wakeup_fd()
                 self._run()
             finally:
