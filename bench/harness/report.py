@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
 
 _EIGHTHS = " ▏▎▍▌▋▊▉"
+
+
+# A terminal that cannot show a sign gets a question mark, not a traceback.
+if isinstance(sys.stdout, io.TextIOWrapper):
+    sys.stdout.reconfigure(errors="replace")
 
 
 def _unicode() -> bool:
