@@ -2,6 +2,8 @@
 #ifndef YULA_TIMER_H
 #define YULA_TIMER_H
 
+#include <stddef.h>
+
 #include <yula/work.h>
 
 YULA_BEGIN

@@ -1,9 +1,9 @@
 /* test_err.c: texts of result codes. */
+#include <yula/err.h> /* first: it must stand alone */
+
 #include <errno.h>
 #include <netdb.h>
 #include <string.h>
-
-#include <yula/err.h>
 
 #include "test.h"
 

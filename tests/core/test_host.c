@@ -1,4 +1,6 @@
 /* test_host.c: the core with a host whose lock it must hold, or must not. */
+#include <yula/yula.h> /* first: it must stand alone */
+
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>

@@ -1,4 +1,6 @@
 /* test_inbox.c: work posted by other threads. */
+#include <yula/work.h> /* first: it must stand alone */
+
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>

@@ -1,4 +1,6 @@
 /* test_listener.c: accepting connections. */
+#include <yula/listener.h> /* first: it must stand alone */
+
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>

@@ -1,4 +1,6 @@
 /* test_loop.c: one iteration, by itself, nested, and driven from outside. */
+#include <yula/loop.h> /* first: it must stand alone */
+
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,6 +1,8 @@
 /* test_resolve.c: names, literals, and address parsing. No test asks a server:
  * names come from /etc/hosts, or are refused by libc itself.
  */
+#include <yula/resolve.h> /* first: it must stand alone */
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <net/if.h>

@@ -1,5 +1,8 @@
 /* test_signal.c: Unix signals as callbacks. */
+#include <yula/signal.h> /* first: it must stand alone */
+
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -381,6 +384,29 @@ TEST(signals_of_ours_are_not_reported_as_bytes_of_the_host)
     test_run_until(loop, &came);
     CHECK(!byte);
     CHECK_EQ(seen_count, 1);
+    yula_signal_stop(&usr1);
+    yula_loop_free(loop);
+}
+
+/* --- driven from outside ------------------------------------------------- */
+
+TEST(a_foreign_loop_is_woken_by_a_signal_and_rests_after_it)
+{
+    yula_loop *loop = begin();
+    struct pollfd entry = {.fd = yula_loop_fd(loop), .events = POLLIN};
+    yula_signal usr1;
+
+    signal_begin(loop, &usr1, SIGUSR1, NULL);
+    for (int round = 1; round <= 3; round++) {
+        CHECK_EQ(yula_loop_next_deadline(loop), YULA_NEVER);
+        CHECK_EQ(poll(&entry, 1, 0), 0);
+        raise(SIGUSR1);
+        CHECK_EQ(poll(&entry, 1, -1), 1);
+        while (poll(&entry, 1, 0) == 1 ||
+               yula_loop_next_deadline(loop) != YULA_NEVER)
+            test_turn(loop); /* must come to an end */
+        CHECK_EQ(seen_count, round);
+    }
     yula_signal_stop(&usr1);
     yula_loop_free(loop);
 }

@@ -1,6 +1,8 @@
 /* test_stream.c: connected byte streams, one test for each way a kernel tells
  * that data, an end or an error is there.
  */
+#include <yula/stream.h> /* first: it must stand alone */
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>

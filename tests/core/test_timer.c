@@ -1,4 +1,6 @@
 /* test_timer.c: deadlines, on a clock that is driven by hand. */
+#include <yula/timer.h> /* first: it must stand alone */
+
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,4 +1,6 @@
 /* test_watcher.c: readiness, and who it is reported to. */
+#include <yula/watcher.h> /* first: it must stand alone */
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>

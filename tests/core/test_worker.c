@@ -1,4 +1,6 @@
 /* test_worker.c: jobs on threads. */
+#include <yula/worker.h> /* first: it must stand alone */
+
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
