@@ -393,6 +393,24 @@ threadsafe_handle_cancel(PyObject *handle, PyObject *unused)
     Py_RETURN_NONE;
 }
 
+/* events._ThreadSafeHandle's own take a lock that ours does not have. */
+static PyObject *
+threadsafe_handle_cancelled(PyObject *handle, PyObject *unused)
+{
+    return PyBool_FromLong(
+        yulapy_handle_is_cancelled(handle_state(handle), handle));
+}
+
+static PyObject *
+threadsafe_handle_run(PyObject *handle, PyObject *unused)
+{
+    yulapy_state *state = handle_state(handle);
+    PyObject *run = PyObject_GetAttr(state->handle_base, state->str__run);
+    PyObject *result = run != NULL ? PyObject_CallOneArg(run, handle) : NULL;
+    Py_XDECREF(run);
+    return result;
+}
+
 /* --- types --------------------------------------------------------------- */
 
 /* The object slots of all three classes, by offset. */
@@ -507,6 +525,8 @@ static PyMethodDef threadsafe_handle_methods[] = {
     {"cancel", threadsafe_handle_cancel, METH_NOARGS,
      PyDoc_STR("Cancel the callback, from any thread. If it is running on the "
                "loop's thread, wait until it is done.")},
+    {"cancelled", threadsafe_handle_cancelled, METH_NOARGS, NULL},
+    {"_run", threadsafe_handle_run, METH_NOARGS, NULL},
     {NULL},
 };
 
