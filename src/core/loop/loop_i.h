@@ -66,7 +66,8 @@ struct yula_loop {
     yula__poller poller;
     yula__fd_owner *fds; /* by number */
     size_t fd_count;
-    size_t watched;        /* started watchers */
+    size_t watched;        /* started watchers, the core's own apart */
+    unsigned unpolled;     /* turns since the last poll */
     size_t watched_native; /* of those, in the native lane */
     unsigned stale_streak; /* polls in a row that saw only stale events */
     yula__poll_event events[YULA__POLL_EVENTS];

@@ -39,7 +39,8 @@ static struct {
     _Atomic int fd;       /* write end of the owner's pipe, or -1 */
     _Atomic int handlers; /* running now */
     _Atomic bool pending; /* came, and was not taken by the owner yet */
-    yula_loop *owner;     /* under the lock, like previous */
+    yula_loop *owner;     /* under the lock, like what follows */
+    pid_t process;        /* that installed our handler */
     struct sigaction previous;
 } registry[NSIG];
 
@@ -75,11 +76,13 @@ registry_install(yula_loop *loop, int number)
     atomic_store(&registry[number].pending, false);
     atomic_store(&registry[number].fd, loop->signals->write_fd);
     err = yula__sys_sigaction(number, &action, &registry[number].previous);
-    if (err < 0)
+    if (err < 0) {
         atomic_store(&registry[number].fd, -1);
-    else
-        registry[number].owner = loop;
-    return err;
+        return err;
+    }
+    registry[number].owner = loop;
+    registry[number].process = getpid();
+    return 0;
 }
 
 static int
@@ -295,16 +298,20 @@ yula__signals_fini(yula_loop *loop)
 }
 
 /* In the child there is one thread. Another one may have held the lock, or run
- * the handler, when the process was copied. The watcher is not stopped: its
- * poller is the parent's, too. */
+ * the handler, when the process was copied; its loop will never call us, so all
+ * that the parent installed is let go. The watcher is not stopped: its poller is
+ * the parent's, too. */
 void
 yula__signals_forked(yula_loop *loop)
 {
-    if (loop->signals == NULL)
-        return;
     registry_lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
-    for (int number = 1; number < NSIG; number++)
+    for (int number = 1; number < NSIG; number++) {
+        if (registry[number].owner == NULL ||
+            registry[number].process == getpid())
+            continue;
         atomic_store(&registry[number].handlers, 0);
-    registry_release_all(loop);
-    signals_free(loop);
+        registry_release(number);
+    }
+    if (loop->signals != NULL)
+        signals_free(loop);
 }

@@ -101,7 +101,6 @@ yula__watcher_start_internal(yula_watcher *watcher, int fd, unsigned interest,
     watcher->interest = interest;
     watcher->pending = 0;
     owner->watcher = watcher;
-    loop->watched++;
     loop->watched_native += watcher->work.lane == YULA_LANE_NATIVE;
     return 0;
 }
@@ -113,6 +112,7 @@ yula_watcher_start(yula_watcher *watcher, int fd, unsigned interest,
     int err = yula__watcher_start_internal(watcher, fd, interest, cb, arg);
     if (err == 0) {
         watcher->reserved = 1; /* counted: yula_watcher_stop undoes it */
+        watcher->loop->watched++;
         yula_loop_ref(watcher->loop);
     }
     return err;
@@ -151,13 +151,13 @@ yula_watcher_stop(yula_watcher *watcher)
         return;
     yula__poller_remove(&loop->poller, watcher->fd);
     loop->fds[watcher->fd].watcher = NULL;
-    loop->watched--;
     loop->watched_native -= watcher->work.lane == YULA_LANE_NATIVE;
     yula_work_cancel(&watcher->work);
     watcher->pending = 0;
     watcher->fd = -1;
     if (watcher->reserved != 0) {
         watcher->reserved = 0;
+        loop->watched--;
         yula_loop_unref(loop);
     }
 }
