@@ -212,13 +212,69 @@ loop_time(PyObject *self, PyObject *unused)
 
 /* --- call_soon and friends ----------------------------------------------- */
 
+typedef PyObject *(*loop_method)(PyObject *, PyObject *const *, Py_ssize_t,
+                                 PyObject *);
+
+/* Fewer positional arguments than names: asyncio's methods take these names as
+ * keywords too. Nobody does that in a hot path, so the arguments are put into
+ * their places and the method is called again. */
 static PyObject *
-loop_missing_argument(const char *method, const char *names)
+loop_from_keywords(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
+                   PyObject *kwnames, loop_method function, const char *method,
+                   const char *const *names)
 {
-    PyErr_Format(PyExc_TypeError, "%s() missing required arguments: %s", method,
-                 names);
-    return NULL;
+    PyObject *places[4];
+    PyObject *rest = PyList_New(0); /* keywords that are not in names */
+    PyObject *rest_names = NULL, *result = NULL;
+    Py_ssize_t count = 0, given = kwnames ? PyTuple_GET_SIZE(kwnames) : 0;
+
+    if (rest == NULL)
+        return NULL;
+    for (; names[count] != NULL; count++) {
+        places[count] = count < nargs ? args[count] : NULL;
+        for (Py_ssize_t i = 0; i < given && places[count] == NULL; i++)
+            if (PyUnicode_CompareWithASCIIString(PyTuple_GET_ITEM(kwnames, i),
+                                                 names[count]) == 0)
+                places[count] = args[nargs + i];
+        if (places[count] == NULL) {
+            PyErr_Format(PyExc_TypeError,
+                         "%s() missing required argument: '%s'", method,
+                         names[count]);
+            goto done;
+        }
+    }
+    Py_ssize_t total = count;
+    for (Py_ssize_t i = 0; i < given; i++) {
+        PyObject *name = PyTuple_GET_ITEM(kwnames, i);
+        Py_ssize_t place = nargs;
+        while (place < count &&
+               PyUnicode_CompareWithASCIIString(name, names[place]) != 0)
+            place++;
+        if (place < count)
+            continue;
+        if (total == (Py_ssize_t)Py_ARRAY_LENGTH(places)) {
+            PyErr_Format(PyExc_TypeError,
+                         "%s() got an unexpected keyword argument %R", method,
+                         name);
+            goto done;
+        }
+        places[total++] = args[nargs + i];
+        if (PyList_Append(rest, name) < 0)
+            goto done;
+    }
+    rest_names = PyList_AsTuple(rest);
+    if (rest_names != NULL)
+        result = function(self, places, count, rest_names);
+done:
+    Py_XDECREF(rest_names);
+    Py_DECREF(rest);
+    return result;
 }
+
+static const char *const callback_only[] = {"callback", NULL};
+static const char *const when_callback[] = {"when", "callback", NULL};
+static const char *const fd_callback[] = {"fd", "callback", NULL};
+static const char *const delay_callback[] = {"delay", "callback", NULL};
 
 static PyObject *
 loop_call_soon(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
@@ -228,7 +284,8 @@ loop_call_soon(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
     PyObject *context;
 
     if (nargs < 1)
-        return loop_missing_argument("call_soon", "'callback'");
+        return loop_from_keywords(self, args, nargs, kwnames, loop_call_soon,
+                                  "call_soon", callback_only);
     if (loop_context_argument(loop->state, args, nargs, kwnames, "call_soon",
                               &context) < 0 ||
         yulapy_loop_check_open(loop) < 0 ||
@@ -249,7 +306,9 @@ loop_call_soon_threadsafe(PyObject *self, PyObject *const *args,
     PyObject *context;
 
     if (nargs < 1)
-        return loop_missing_argument("call_soon_threadsafe", "'callback'");
+        return loop_from_keywords(self, args, nargs, kwnames,
+                                  loop_call_soon_threadsafe,
+                                  "call_soon_threadsafe", callback_only);
     if (loop_context_argument(loop->state, args, nargs, kwnames,
                               "call_soon_threadsafe", &context) < 0 ||
         yulapy_loop_check_open(loop) < 0 ||
@@ -304,7 +363,8 @@ loop_call_at(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
     PyObject *context;
 
     if (nargs < 2)
-        return loop_missing_argument("call_at", "'when' and 'callback'");
+        return loop_from_keywords(self, args, nargs, kwnames, loop_call_at,
+                                  "call_at", when_callback);
     if (args[0] == Py_None) {
         PyErr_SetString(PyExc_TypeError, "when cannot be None");
         return NULL;
@@ -341,7 +401,8 @@ loop_call_later(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
     PyObject *context;
 
     if (nargs < 2)
-        return loop_missing_argument("call_later", "'delay' and 'callback'");
+        return loop_from_keywords(self, args, nargs, kwnames, loop_call_later,
+                                  "call_later", delay_callback);
     if (args[0] == Py_None) {
         PyErr_SetString(PyExc_TypeError, "delay must not be None");
         return NULL;
@@ -511,13 +572,15 @@ loop_signal_wakeup_fd(PyObject *self, PyObject *unused)
 
 static PyObject *
 loop_add(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
-         PyObject *kwnames, const char *method, bool writer)
+         PyObject *kwnames, const char *method, loop_method function,
+         bool writer)
 {
     yulapy_loop *loop = (yulapy_loop *)self;
     PyObject *context;
 
     if (nargs < 2)
-        return loop_missing_argument(method, "'fd' and 'callback'");
+        return loop_from_keywords(self, args, nargs, kwnames, function, method,
+                                  fd_callback);
     if (loop_context_argument(loop->state, args, nargs, kwnames, method,
                               &context) < 0)
         return NULL;
@@ -528,14 +591,16 @@ static PyObject *
 loop_add_reader(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
                 PyObject *kwnames)
 {
-    return loop_add(self, args, nargs, kwnames, "add_reader", false);
+    return loop_add(self, args, nargs, kwnames, "add_reader",
+                    loop_add_reader, false);
 }
 
 static PyObject *
 loop_add_writer(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
                 PyObject *kwnames)
 {
-    return loop_add(self, args, nargs, kwnames, "add_writer", true);
+    return loop_add(self, args, nargs, kwnames, "add_writer",
+                    loop_add_writer, true);
 }
 
 static PyObject *
