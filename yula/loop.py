@@ -288,11 +288,13 @@ class Loop(_core.LoopBase, unix_events._UnixSelectorEventLoop):  # type: ignore[
         flags: int = 0,
     ) -> Any:
         """socket.getaddrinfo(), for a literal at once, else on a worker thread of the loop."""
-        if self._debug or base_events.socket.getaddrinfo is not _getaddrinfo:  # type: ignore[attr-defined]
+        found = None
+        if not self._debug and base_events.socket.getaddrinfo is _getaddrinfo:  # type: ignore[attr-defined]
+            found = self._getaddrinfo(host, port, family, type, proto, flags)
+        if found is None:
             return await super().getaddrinfo(
                 host, port, family=family, type=type, proto=proto, flags=flags
             )
-        found = self._getaddrinfo(host, port, family, type, proto, flags)
         return found if isinstance(found, list) else await found
 
     async def getnameinfo(self, sockaddr: Any, flags: int = 0) -> Any:

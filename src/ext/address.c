@@ -13,16 +13,12 @@ address_inet(const struct sockaddr_in *addr)
     return Py_BuildValue("(si)", text, ntohs(addr->sin_port));
 }
 
-/* A link-local address carries its scope in the text as well, as in
- * getnameinfo(3): 'fe80::1%eth0'. */
+/* The scope is the fourth item only, as the socket module has it since 3.7. */
 static PyObject *
 address_inet6(const struct sockaddr_in6 *addr)
 {
-    char text[NI_MAXHOST];
-    if (addr->sin6_scope_id == 0 ||
-        getnameinfo((const struct sockaddr *)addr, sizeof(*addr), text,
-                    sizeof(text), NULL, 0, NI_NUMERICHOST) != 0)
-        inet_ntop(AF_INET6, &addr->sin6_addr, text, sizeof(text));
+    char text[INET6_ADDRSTRLEN];
+    inet_ntop(AF_INET6, &addr->sin6_addr, text, sizeof(text));
     return Py_BuildValue("(siII)", text, ntohs(addr->sin6_port),
                          ntohl(addr->sin6_flowinfo),
                          (unsigned)addr->sin6_scope_id);

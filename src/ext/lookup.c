@@ -2,7 +2,9 @@
  *
  * A literal with a numeric port is answered at once, by libc, which then asks
  * nobody. Everything else runs on the core's workers, without the GIL; the
- * answer resolves a Future. Names are prepared as the socket module does it.
+ * answer resolves a Future. What the socket module would not pass on to libc as
+ * it is (names in other scripts, ports out of range, wrong types) is left to it:
+ * how it fails differs between versions.
  */
 #include <arpa/inet.h>
 
@@ -124,56 +126,70 @@ lookup_on_name(yula_resolve *resolve, int status, const char *host,
 
 /* --- arguments ----------------------------------------------------------------- */
 
-/* Bytes of a host or port, in *keep, or NULL in *text for None. */
+/* Whether the idna codec would leave the name as it is. */
+static bool
+lookup_labels_fit(const char *name)
+{
+    size_t label = 0;
+    for (; *name != '\0'; name++) {
+        if (*name != '.')
+            label++;
+        else if (label == 0)
+            return false;
+        else
+            label = 0;
+        if (label > 63)
+            return false;
+    }
+    return true;
+}
+
+/* Bytes of a host, in *keep, or NULL in *text for None. Returns 1, 0 if this is
+ * for the socket module, or -1 with an exception. */
 static int
 lookup_host(PyObject *host, PyObject **keep, const char **text)
 {
     if (host == Py_None)
-        return 0;
-    if (PyUnicode_Check(host)) {
-        *keep = PyUnicode_IS_ASCII(host)
-                    ? PyUnicode_AsASCIIString(host)
-                    : PyUnicode_AsEncodedString(host, "idna", NULL);
-    }
-    else if (PyBytes_Check(host)) {
+        return 1;
+    if (PyUnicode_Check(host) && PyUnicode_IS_ASCII(host))
+        *keep = PyUnicode_AsASCIIString(host);
+    else if (PyBytes_Check(host))
         *keep = Py_NewRef(host);
-    }
-    else {
-        PyErr_SetString(PyExc_TypeError,
-                        "getaddrinfo() argument 1 must be string or None");
-    }
+    else
+        return 0;
     if (*keep == NULL)
         return -1;
-    char *bytes;
-    if (PyBytes_AsStringAndSize(*keep, &bytes, NULL) < 0)
-        return -1;
-    *text = bytes;
-    return 0;
+    *text = PyBytes_AS_STRING(*keep);
+    return strlen(*text) == (size_t)PyBytes_GET_SIZE(*keep) &&
+           (PyBytes_Check(host) || lookup_labels_fit(*text));
 }
 
+/* The same for a port. */
 static int
 lookup_port(PyObject *port, PyObject **keep, const char **text)
 {
     if (port == Py_None)
-        return 0;
+        return 1;
     if (PyLong_CheckExact(port)) {
-        PyObject *decimal = PyObject_Str(port);
-        *keep = decimal != NULL ? PyUnicode_AsASCIIString(decimal) : NULL;
-        Py_XDECREF(decimal);
+        int overflow;
+        long number = PyLong_AsLongAndOverflow(port, &overflow);
+        if (overflow != 0 || number < 0 || number > 65535)
+            return 0;
+        *keep = PyBytes_FromFormat("%ld", number);
     }
-    else if (PyUnicode_Check(port)) {
-        *keep = PyUnicode_AsUTF8String(port);
+    else if (PyUnicode_Check(port) && PyUnicode_IS_ASCII(port)) {
+        *keep = PyUnicode_AsASCIIString(port);
     }
     else if (PyBytes_Check(port)) {
         *keep = Py_NewRef(port);
     }
     else {
-        PyErr_SetString(PyExc_OSError, "Int or String expected");
+        return 0;
     }
     if (*keep == NULL)
         return -1;
     *text = PyBytes_AS_STRING(*keep);
-    return 0;
+    return strlen(*text) == (size_t)PyBytes_GET_SIZE(*keep);
 }
 
 /* Whether libc can answer without asking anybody. */
@@ -254,8 +270,8 @@ lookup_started(yulapy_lookup *lookup, int err)
     return future;
 }
 
-/* _getaddrinfo(host, port, family, type, proto, flags): the list, or a Future
- * of it. */
+/* _getaddrinfo(host, port, family, type, proto, flags): the list, a Future of
+ * it, or None if the socket module has to be asked. */
 PyObject *
 yulapy_loop_getaddrinfo(PyObject *self, PyObject *args)
 {
@@ -271,8 +287,12 @@ yulapy_loop_getaddrinfo(PyObject *self, PyObject *args)
                           &hints.ai_flags) ||
         yulapy_loop_check_open(loop) < 0)
         return NULL;
-    if (lookup_host(host, &host_bytes, &host_text) < 0 ||
-        lookup_port(port, &port_bytes, &port_text) < 0 ||
+    int plain = lookup_host(host, &host_bytes, &host_text);
+    if (plain > 0)
+        plain = lookup_port(port, &port_bytes, &port_text);
+    if (plain == 0)
+        answer = Py_NewRef(Py_None);
+    if (plain <= 0 ||
         PySys_Audit("socket.getaddrinfo", "OOiii", host, port, hints.ai_family,
                     hints.ai_socktype, hints.ai_protocol) < 0)
         goto done;
