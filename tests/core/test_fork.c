@@ -195,6 +195,36 @@ TEST(a_signal_of_the_child_is_not_taken_for_one_of_the_parent)
     yula_loop_free(loop);
 }
 
+/* The loop of another thread exists in the child only as memory. */
+TEST(the_child_may_watch_what_another_loop_of_the_parent_watched)
+{
+    yula_loop *loop = test_loop(), *other = test_loop();
+    yula_signal theirs;
+
+    event_count = 0;
+    yula_signal_init(other, &theirs, YULA_LANE_HOST);
+    CHECK_EQ(yula_signal_start(&theirs, SIGUSR1, on_signal, NULL), 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        yula_signal usr1;
+        yula_loop_forked(loop);
+        yula_loop_free(loop);
+        yula_loop *own = test_loop();
+        yula_signal_init(own, &usr1, YULA_LANE_HOST);
+        CHILD_CHECK(yula_signal_start(&usr1, SIGUSR1, on_signal, NULL) == 0);
+        raise(SIGUSR1);
+        while (event_count == 0)
+            CHILD_CHECK(yula_loop_step(own, YULA_NEVER) == 0);
+        yula_signal_stop(&usr1);
+        yula_loop_free(own);
+        _exit(0);
+    }
+    check_child(pid);
+    yula_signal_stop(&theirs);
+    yula_loop_free(loop);
+    yula_loop_free(other);
+}
+
 TEST(the_child_gets_back_the_handlers_that_were_there)
 {
     yula_loop *loop = test_loop();
