@@ -4,6 +4,7 @@ import array
 import asyncio
 import os
 import socket
+import sys
 
 import pytest
 from peers import KINDS, Recorder, fill, pair, receive, turns, until, wired
@@ -46,6 +47,9 @@ def test_data_arrives_as_bytes(loop, kind):
 
 @KINDS
 def test_pause_reading_in_connection_made_holds(loop, kind):
+    if type(loop) is asyncio.SelectorEventLoop and sys.version_info < (3, 11, 7):
+        pytest.skip("asyncio forgot such a pause (seen in 3.11.2, mended by 3.11.7)")
+
     async def main():
         class Pauses(Recorder):
             def connection_made(self, transport):

@@ -246,8 +246,8 @@ def raise_alarm(*_):
 
 def test_an_exception_of_a_python_signal_handler_leaves_an_idle_loop(loop):
     signal.signal(signal.SIGUSR2, raise_alarm)
-    soon(signal.SIGUSR2)
     with pytest.raises(Alarm):
+        soon(signal.SIGUSR2)
         loop.run_forever()
     assert not loop.is_running()
     assert loop.run_until_complete(asyncio.sleep(0, "usable")) == "usable"
@@ -256,8 +256,8 @@ def test_an_exception_of_a_python_signal_handler_leaves_an_idle_loop(loop):
 def test_an_exception_of_a_python_signal_handler_leaves_a_loop_with_a_timer(loop):
     signal.signal(signal.SIGUSR2, raise_alarm)
     handle = loop.call_later(3600, print)
-    soon(signal.SIGUSR2)
     with pytest.raises(Alarm):
+        soon(signal.SIGUSR2)
         loop.run_forever()
     handle.cancel()
 
