@@ -190,6 +190,8 @@ class _Progress:
         if self._verbose:
             which = record.set or "-"
             print(f"{verdict:5} {record.seconds:6.2f} s  {which}  {record.id}", flush=True)
+        elif verdict == "fail" and not self._live:
+            print(f"failed: {record.id} ({record.outcome})", flush=True)
         elif self._live:
             line = f"{self._done} of {self._total} tests, {self._failed} failed"
             print(f"\r{line} ", end="", flush=True)
