@@ -118,3 +118,5 @@ def run_debug(loop: Loop, handle: asyncio.Handle) -> None:
             )
     finally:
         loop._current_handle = None
+        # A traceback that somebody keeps holds this frame: not the handle with it.
+        del handle

@@ -112,8 +112,7 @@ class Loop(_core.LoopBase, unix_events._UnixSelectorEventLoop):  # type: ignore[
                 self._set_coroutine_origin_tracking(False)
                 sys.set_asyncgen_hooks(*hooks)
 
-    def _run_debug(self, handle: asyncio.Handle) -> None:
-        failure.run_debug(self, handle)
+    _run_debug = failure.run_debug
 
     def close(self) -> None:
         """Close the loop. Does nothing if it is closed."""
@@ -205,7 +204,8 @@ class Loop(_core.LoopBase, unix_events._UnixSelectorEventLoop):  # type: ignore[
 
     def _stop_serving(self, sock: socket.socket) -> None:
         self._unlisten(sock)
-        sock.close()
+        # Closes it, and from 3.13 on removes a Unix socket's file.
+        super()._stop_serving(sock)
 
     def _accept_tls(self, fd: int, peername: Any, tls: Any, factory: Any, server: Any) -> None:
         """A connection for a server with TLS; the handshake is asyncio's."""
