@@ -356,33 +356,46 @@ handle_cancel(PyObject *handle, PyObject *unused)
     Py_RETURN_NONE;
 }
 
-/* events._ThreadSafeHandle: from another thread, cancel() of a handle whose
- * callback is running returns only when the callback has. A posted handle
- * belongs to the loop (work.h), so it stays where it is and is skipped. */
+/* events._ThreadSafeHandle: from another thread, cancel() and cancelled() of a
+ * handle whose callback is running return only when the callback has. A posted
+ * handle belongs to the loop (work.h), so it stays where it is and is skipped. */
+static int
+threadsafe_handle_wait(PyObject *handle)
+{
+    yulapy_state *state = handle_state(handle);
+    threadsafe_extra *extra = handle_threadsafe(state, handle);
+    yulapy_loop *loop = (yulapy_loop *)SLOT(handle, state->handle.loop);
+
+    if (loop == NULL || loop->core == NULL || !extra->running ||
+        yula_loop_on_own_thread(loop->core))
+        return 0;
+    if (extra->finished == NULL) {
+        extra->finished = PyThread_allocate_lock();
+        if (extra->finished == NULL) {
+            PyErr_NoMemory();
+            return -1;
+        }
+    }
+    if (!extra->waited) {
+        extra->waited = 1;
+        PyThread_acquire_lock(extra->finished, WAIT_LOCK);
+    }
+    Py_BEGIN_ALLOW_THREADS
+    PyThread_acquire_lock(extra->finished, WAIT_LOCK);
+    PyThread_release_lock(extra->finished);
+    Py_END_ALLOW_THREADS
+    return 0;
+}
+
 static PyObject *
 threadsafe_handle_cancel(PyObject *handle, PyObject *unused)
 {
     yulapy_state *state = handle_state(handle);
     const yulapy_handle_layout *at = &state->handle;
-    threadsafe_extra *extra = handle_threadsafe(state, handle);
     yulapy_loop *loop = (yulapy_loop *)SLOT(handle, at->loop);
 
-    if (loop != NULL && loop->core != NULL && extra->running &&
-        !yula_loop_on_own_thread(loop->core)) {
-        if (extra->finished == NULL) {
-            extra->finished = PyThread_allocate_lock();
-            if (extra->finished == NULL)
-                return PyErr_NoMemory();
-        }
-        if (!extra->waited) {
-            extra->waited = 1;
-            PyThread_acquire_lock(extra->finished, WAIT_LOCK);
-        }
-        Py_BEGIN_ALLOW_THREADS
-        PyThread_acquire_lock(extra->finished, WAIT_LOCK);
-        PyThread_release_lock(extra->finished);
-        Py_END_ALLOW_THREADS
-    }
+    if (threadsafe_handle_wait(handle) < 0)
+        return NULL;
     if (yulapy_handle_is_cancelled(state, handle))
         Py_RETURN_NONE;
     Py_XSETREF(SLOT(handle, at->cancelled), Py_NewRef(Py_True));
@@ -393,14 +406,16 @@ threadsafe_handle_cancel(PyObject *handle, PyObject *unused)
     Py_RETURN_NONE;
 }
 
-/* events._ThreadSafeHandle's own take a lock that ours does not have. */
 static PyObject *
 threadsafe_handle_cancelled(PyObject *handle, PyObject *unused)
 {
+    if (threadsafe_handle_wait(handle) < 0)
+        return NULL;
     return PyBool_FromLong(
         yulapy_handle_is_cancelled(handle_state(handle), handle));
 }
 
+/* events._ThreadSafeHandle's own takes a lock that ours does not have. */
 static PyObject *
 threadsafe_handle_run(PyObject *handle, PyObject *unused)
 {
