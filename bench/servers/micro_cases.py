@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import json
 import socket
 import threading
@@ -186,6 +187,8 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5, help="0: run it once, unmeasured")
     parser.add_argument("--count", type=int, help="operations in a repeat")
     arguments = parser.parse_args()
+    if not arguments.repeats:
+        gc.disable()  # instructions are counted: whether a collection falls within is chance
     for case in arguments.case or list(CASES):
         with asyncio.Runner(loop_factory=loops.factory(arguments.loop)) as runner:
             result = runner.run(measure(case, arguments.count, arguments.repeats))
