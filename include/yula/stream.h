@@ -58,6 +58,10 @@ typedef struct yula_stream_ops {
  */
 YULA_API void *yula_loop_read_buffer(yula_loop *loop);
 
+/* After so many bytes of one stream the others have their turn, however fast
+ * its peer takes them. Four times what is read in a turn. */
+#define YULA_STREAM_WRITE_BUDGET (1024u * 1024u)
+
 /* asyncio's default water marks, bytes. */
 #define YULA_STREAM_HIGH (64u * 1024u)
 #define YULA_STREAM_LOW (16u * 1024u)

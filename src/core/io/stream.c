@@ -273,20 +273,31 @@ queue_push(yula_stream *stream, const char *base, size_t len, void *owner)
 
 /* --- writing ------------------------------------------------------------- */
 
+static inline size_t
+smaller(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+/* At most room bytes: one call sends on and on while the peer makes room. */
 static ssize_t
-stream_send_once(yula_stream *stream)
+stream_send_once(yula_stream *stream, size_t room)
 {
     const yula__chunk *chunk = &stream->chunks[stream->chunk_first];
     unsigned count = stream->chunk_end - stream->chunk_first;
 
     if (count == 1)
-        return yula__sys_send(stream->fd, chunk->base, chunk->len);
+        return yula__sys_send(stream->fd, chunk->base,
+                              smaller(chunk->len, room));
     struct iovec pieces[STREAM_IOV_MAX];
     if (count > STREAM_IOV_MAX)
         count = STREAM_IOV_MAX;
-    for (unsigned i = 0; i < count; i++)
+    for (unsigned i = 0; i < count; i++) {
+        size_t len = smaller(chunk[i].len, room);
         pieces[i] = (struct iovec){.iov_base = (void *)chunk[i].base,
-                                   .iov_len = chunk[i].len};
+                                   .iov_len = len};
+        room -= len;
+    }
     struct msghdr message = {.msg_iov = pieces, .msg_iovlen = count};
     return yula__sys_sendmsg(stream->fd, &message);
 }
@@ -353,23 +364,42 @@ stream_check_high(yula_stream *stream)
         stream->ops->pressure(stream, true, stream->arg);
 }
 
+/* The others' turn: go on in the next one, as if the kernel had asked. */
+static void
+stream_rest(yula_stream *stream)
+{
+    stream->blocked = true;
+    yula_watcher_again(&stream->watcher, YULA_WRITABLE);
+}
+
 /* Send until the queue is empty or the kernel refuses: a refusal, not a short
- * count, is what makes the kernel promise an event. A release that writes finds
- * sent chunks in front of its own; the send it came from takes it along. */
+ * count, is what makes the kernel promise an event. A peer that drains as fast
+ * as we send never makes it refuse, hence the budget. A release that writes
+ * finds sent chunks in front of its own; the send it came from takes it along. */
 static void
 stream_send(yula_stream *stream)
 {
+    size_t room = YULA_STREAM_WRITE_BUDGET;
+
     if (stream->sending)
         return;
     stream->sending = true;
     while (stream->queued > 0 && !stream->blocked) {
-        ssize_t n = stream_send_once(stream);
-        if (n == -EAGAIN)
+        if (room == 0) {
+            stream_rest(stream);
+            break;
+        }
+        ssize_t n = stream_send_once(stream, room);
+        if (n == -EAGAIN) {
             stream_block(stream);
-        else if (n < 0)
+        }
+        else if (n < 0) {
             stream_write_failed(stream, (int)n);
-        else
+        }
+        else {
+            room -= (size_t)n;
             queue_consume(stream, (size_t)n);
+        }
     }
     stream->sending = false;
     if (stream->failed) /* or freed by a release */
@@ -405,7 +435,8 @@ stream_send_uncopied(yula_stream *stream, const void *base, size_t len)
 {
     if (stream->queued > 0 || stream->blocked)
         return 0;
-    ssize_t n = yula__sys_send(stream->fd, base, len);
+    ssize_t n = yula__sys_send(stream->fd, base,
+                               smaller(len, YULA_STREAM_WRITE_BUDGET));
     if (n >= 0)
         return (size_t)n;
     if (n != -EAGAIN) {

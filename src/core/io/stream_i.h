@@ -28,7 +28,7 @@ struct yula_stream {
     bool readable; /* a read may find something */
     bool ended;
     bool failed;
-    bool blocked; /* the kernel refused bytes; an event will come */
+    bool blocked; /* bytes refused, or the budget spent; an event will come */
     bool pressed; /* the owner was told that the queue is high */
     bool sending; /* inside stream_send: a release may have come back */
     bool shutdown_wanted;
