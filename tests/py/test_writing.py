@@ -167,8 +167,9 @@ def test_writing_what_is_not_bytes_is_a_type_error(loop, wrong):
         async with wired(protocol) as (transport, peer):
             with pytest.raises(TypeError):
                 transport.write(wrong)
-            with pytest.raises(TypeError):
-                transport.writelines([b"good", wrong])
+            if wrong is not None:  # which asyncio takes for an empty piece since 3.14
+                with pytest.raises(TypeError):
+                    transport.writelines([b"good", wrong])
             transport.write(b"usable")
             assert await receive(peer, 6) == b"usable"
 
