@@ -17,7 +17,7 @@
 #define SLOT(handle, offset) (*(PyObject **)((char *)(handle) + (offset)))
 
 /* Handles kept for reuse, per loop and kind: one burst of callbacks. */
-#define FREE_HANDLES 128
+#define FREE_HANDLES 1024
 
 #ifdef Py_GIL_DISABLED
 #define HANDLE_REUSE 0

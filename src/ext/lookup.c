@@ -80,8 +80,7 @@ lookup_answer(yulapy_lookup *lookup, PyObject *value)
 
     if (value == NULL)
         error = yulapy_take_exception();
-    PyObject *done = PyObject_CallMethodNoArgs(lookup->future,
-                                               state->str_done);
+    PyObject *done = PyObject_CallMethodNoArgs(lookup->future, state->str_done);
     if (done == Py_False) {
         PyObject *args[] = {lookup->future, value != NULL ? value : error};
         result = PyObject_VectorcallMethod(
@@ -197,8 +196,8 @@ static bool
 lookup_is_literal(const char *host, const char *port, int family)
 {
     struct sockaddr_storage addr;
-    if (host == NULL || (family != AF_UNSPEC && family != AF_INET &&
-                         family != AF_INET6))
+    if (host == NULL ||
+        (family != AF_UNSPEC && family != AF_INET && family != AF_INET6))
         return false;
     for (const char *at = port; at != NULL && *at != '\0'; at++)
         if (*at < '0' || *at > '9')
@@ -219,9 +218,8 @@ lookup_now(yulapy_loop *loop, const char *host, const char *port,
         freeaddrinfo(list);
         return value;
     }
-    PyObject *error = lookup_error(loop, eai == EAI_SYSTEM
-                                             ? -errno
-                                             : YULA_EAI_BASE + eai);
+    PyObject *error = lookup_error(
+        loop, eai == EAI_SYSTEM ? -errno : YULA_EAI_BASE + eai);
     if (error != NULL)
         yulapy_raise_exception(error);
     return NULL;
@@ -303,9 +301,9 @@ yulapy_loop_getaddrinfo(PyObject *self, PyObject *args)
     yulapy_lookup *lookup = lookup_new(loop);
     if (lookup != NULL)
         answer = lookup_started(
-            lookup, yula_resolve_start(loop->core, YULA_LANE_HOST, host_text,
-                                       port_text, &hints, lookup_on_addresses,
-                                       lookup, &resolve));
+            lookup,
+            yula_resolve_start(loop->core, YULA_LANE_HOST, host_text, port_text,
+                               &hints, lookup_on_addresses, lookup, &resolve));
 done:
     Py_XDECREF(host_bytes);
     Py_XDECREF(port_bytes);
@@ -336,10 +334,10 @@ yulapy_loop_getnameinfo(PyObject *self, PyObject *args)
     yulapy_lookup *lookup = lookup_new(loop);
     if (lookup == NULL)
         return NULL;
-    return lookup_started(
-        lookup, yula_resolve_name(loop->core, YULA_LANE_HOST,
-                                  (struct sockaddr *)&addr, len, flags,
-                                  lookup_on_name, lookup, &resolve));
+    return lookup_started(lookup, yula_resolve_name(loop->core, YULA_LANE_HOST,
+                                                    (struct sockaddr *)&addr,
+                                                    len, flags, lookup_on_name,
+                                                    lookup, &resolve));
 }
 
 /* --- type ------------------------------------------------------------------------ */

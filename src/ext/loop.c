@@ -11,10 +11,9 @@
  */
 #include "yulapy.h"
 
-#include <math.h>
-
 #include "gil.h"
 #include "loop/loop_i.h"
+#include "loop_schedule.h"
 
 /* --- small helpers ------------------------------------------------------- */
 
@@ -50,408 +49,6 @@ yulapy_loop_let_go(yulapy_held *held)
     Py_CLEAR(held->object);
 }
 
-/* The one keyword of the call_* methods. */
-static int
-loop_context_argument(yulapy_state *state, PyObject *const *args,
-                      Py_ssize_t nargs, PyObject *kwnames, const char *method,
-                      PyObject **out)
-{
-    *out = NULL;
-    if (kwnames == NULL)
-        return 0;
-    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(kwnames); i++) {
-        PyObject *name = PyTuple_GET_ITEM(kwnames, i);
-        if (name != state->str_context &&
-            PyUnicode_Compare(name, state->str_context) != 0) {
-            if (!PyErr_Occurred())
-                PyErr_Format(PyExc_TypeError,
-                             "%s() got an unexpected keyword argument %R",
-                             method, name);
-            return -1;
-        }
-        *out = yulapy_none_to_null(args[nargs + i]);
-    }
-    if (*out != NULL && !PyContext_CheckExact(*out)) {
-        PyErr_Format(PyExc_TypeError,
-                     "%s() argument 'context' must be a Context, not %.200s",
-                     method, Py_TYPE(*out)->tp_name);
-        return -1;
-    }
-    return 0;
-}
-
-/* Debug mode: what BaseEventLoop checks before it takes a callback. */
-static int
-loop_check_debug(yulapy_loop *loop, PyObject *callback, const char *method,
-                 bool thread)
-{
-    yulapy_state *state = loop->state;
-    PyObject *self = (PyObject *)loop;
-    PyObject *result;
-
-    if (!loop->debug)
-        return 0;
-    if (thread) {
-        result = PyObject_CallMethodNoArgs(self, state->str__check_thread);
-        if (result == NULL)
-            return -1;
-        Py_DECREF(result);
-    }
-    PyObject *name = PyUnicode_FromString(method);
-    if (name == NULL)
-        return -1;
-    PyObject *args[] = {self, callback, name};
-    result = PyObject_VectorcallMethod(state->str__check_callback, args, 3,
-                                       NULL);
-    Py_DECREF(name);
-    Py_XDECREF(result);
-    return result != NULL ? 0 : -1;
-}
-
-/* --- time ---------------------------------------------------------------- */
-
-/* A user's own time() or call_at(): looked for again only when the type, or an
- * attribute of the instance, has changed. */
-static int
-loop_is_overridden(yulapy_loop *loop, PyObject *name)
-{
-    PyObject *ours = PyObject_GetAttr((PyObject *)loop->state->loop_type, name);
-    PyObject *type = (PyObject *)Py_TYPE(loop);
-    PyObject *theirs = ours != NULL ? PyObject_GetAttr(type, name) : NULL;
-    int overridden = -1;
-
-    if (theirs != NULL)
-        overridden = theirs != ours;
-    if (overridden == 0) {
-        PyObject *bound = PyObject_GetAttr((PyObject *)loop, name);
-        if (bound == NULL)
-            overridden = -1;
-        else
-            overridden = !(PyCFunction_Check(bound) &&
-                           PyCFunction_GET_SELF(bound) == (PyObject *)loop);
-        Py_XDECREF(bound);
-    }
-    Py_XDECREF(ours);
-    Py_XDECREF(theirs);
-    return overridden;
-}
-
-static int64_t loop_python_clock(void *arg);
-
-static int
-loop_look_for_overrides(yulapy_loop *loop)
-{
-    if (__builtin_expect(!loop->attribute_assigned &&
-                             loop->type_version ==
-                                 Py_TYPE(loop)->tp_version_tag &&
-                             loop->type_version != 0,
-                         1))
-        return 0;
-    int time = loop_is_overridden(loop, loop->state->str_time);
-    int call_at = time < 0
-                      ? -1
-                      : loop_is_overridden(loop, loop->state->str_call_at);
-    if (call_at < 0)
-        return -1;
-    loop->time_overridden = (char)time;
-    loop->call_at_overridden = (char)call_at;
-    loop->attribute_assigned = 0;
-    loop->type_version = Py_TYPE(loop)->tp_version_tag;
-    if (loop->core != NULL)
-        yula_loop_set_clock(loop->core, time ? loop_python_clock : NULL, loop);
-    return 0;
-}
-
-static double
-loop_seconds(yulapy_loop *loop)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    /* As time.monotonic() rounds, so that the two can be compared. */
-    return (double)((int64_t)now.tv_sec * 1000000000 + now.tv_nsec) / 1e9;
-}
-
-/* A deadline no earlier than when: the least whole nanosecond whose seconds, as
- * time() gives them, are not below it. */
-static int64_t
-deadline_from_seconds(double when)
-{
-    double ns = ceil(when * 1e9);
-    if (!(ns < 9.2e18))
-        return YULA_NEVER - 1;
-    if (ns < 0)
-        return 0;
-    int64_t deadline_ns = (int64_t)ns;
-    while ((double)deadline_ns / 1e9 < when)
-        deadline_ns++;
-    return deadline_ns;
-}
-
-static int64_t
-loop_python_clock(void *arg)
-{
-    yulapy_loop *loop = arg;
-    PyObject *now = PyObject_CallMethodNoArgs((PyObject *)loop,
-                                              loop->state->str_time);
-    double seconds = now != NULL ? PyFloat_AsDouble(now) : -1.0;
-    Py_XDECREF(now);
-    if (seconds == -1.0 && PyErr_Occurred()) {
-        if (!yulapy_leaves_loop(loop))
-            PyErr_WriteUnraisable((PyObject *)loop);
-        return 0;
-    }
-    /* Rounded to nearest: deadlines are rounded up from the same numbers. */
-    return (int64_t)ceil(seconds * 1e9);
-}
-
-static PyObject *
-loop_time(PyObject *self, PyObject *unused)
-{
-    return PyFloat_FromDouble(loop_seconds((yulapy_loop *)self));
-}
-
-/* --- call_soon and friends ----------------------------------------------- */
-
-typedef PyObject *(*loop_method)(PyObject *, PyObject *const *, Py_ssize_t,
-                                 PyObject *);
-
-/* Fewer positional arguments than names: asyncio's methods take these names as
- * keywords too. Nobody does that in a hot path, so the arguments are put into
- * their places and the method is called again. */
-static PyObject *
-loop_from_keywords(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
-                   PyObject *kwnames, loop_method function, const char *method,
-                   const char *const *names)
-{
-    PyObject *places[4];
-    PyObject *rest = PyList_New(0); /* keywords that are not in names */
-    PyObject *rest_names = NULL, *result = NULL;
-    Py_ssize_t count = 0, given = kwnames ? PyTuple_GET_SIZE(kwnames) : 0;
-
-    if (rest == NULL)
-        return NULL;
-    for (; names[count] != NULL; count++) {
-        places[count] = count < nargs ? args[count] : NULL;
-        for (Py_ssize_t i = 0; i < given && places[count] == NULL; i++)
-            if (PyUnicode_CompareWithASCIIString(PyTuple_GET_ITEM(kwnames, i),
-                                                 names[count]) == 0)
-                places[count] = args[nargs + i];
-        if (places[count] == NULL) {
-            PyErr_Format(PyExc_TypeError,
-                         "%s() missing required argument: '%s'", method,
-                         names[count]);
-            goto done;
-        }
-    }
-    Py_ssize_t total = count;
-    for (Py_ssize_t i = 0; i < given; i++) {
-        PyObject *name = PyTuple_GET_ITEM(kwnames, i);
-        Py_ssize_t place = nargs;
-        while (place < count &&
-               PyUnicode_CompareWithASCIIString(name, names[place]) != 0)
-            place++;
-        if (place < count)
-            continue;
-        if (total == (Py_ssize_t)Py_ARRAY_LENGTH(places)) {
-            PyErr_Format(PyExc_TypeError,
-                         "%s() got an unexpected keyword argument %R", method,
-                         name);
-            goto done;
-        }
-        places[total++] = args[nargs + i];
-        if (PyList_Append(rest, name) < 0)
-            goto done;
-    }
-    rest_names = PyList_AsTuple(rest);
-    if (rest_names != NULL)
-        result = function(self, places, count, rest_names);
-done:
-    Py_XDECREF(rest_names);
-    Py_DECREF(rest);
-    return result;
-}
-
-static const char *const callback_only[] = {"callback", NULL};
-static const char *const when_callback[] = {"when", "callback", NULL};
-static const char *const fd_callback[] = {"fd", "callback", NULL};
-static const char *const delay_callback[] = {"delay", "callback", NULL};
-
-static PyObject *
-loop_call_soon(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
-               PyObject *kwnames)
-{
-    yulapy_loop *loop = (yulapy_loop *)self;
-    PyObject *context;
-
-    if (nargs < 1)
-        return loop_from_keywords(self, args, nargs, kwnames, loop_call_soon,
-                                  "call_soon", callback_only);
-    if (loop_context_argument(loop->state, args, nargs, kwnames, "call_soon",
-                              &context) < 0 ||
-        yulapy_loop_check_open(loop) < 0 ||
-        loop_check_debug(loop, args[0], "call_soon", true) < 0)
-        return NULL;
-    PyObject *handle = yulapy_handle_new(loop, loop->state->handle_type,
-                                         args[0], args + 1, nargs - 1, context);
-    if (handle != NULL)
-        yulapy_handle_queue(loop, handle);
-    return handle;
-}
-
-static PyObject *
-loop_call_soon_threadsafe(PyObject *self, PyObject *const *args,
-                          Py_ssize_t nargs, PyObject *kwnames)
-{
-    yulapy_loop *loop = (yulapy_loop *)self;
-    PyObject *context;
-
-    if (nargs < 1)
-        return loop_from_keywords(self, args, nargs, kwnames,
-                                  loop_call_soon_threadsafe,
-                                  "call_soon_threadsafe", callback_only);
-    if (loop_context_argument(loop->state, args, nargs, kwnames,
-                              "call_soon_threadsafe", &context) < 0 ||
-        yulapy_loop_check_open(loop) < 0 ||
-        loop_check_debug(loop, args[0], "call_soon_threadsafe", false) < 0)
-        return NULL;
-    PyObject *handle = yulapy_handle_new(
-        loop, loop->state->threadsafe_handle_type, args[0], args + 1, nargs - 1,
-        context);
-    if (handle == NULL)
-        return NULL;
-    if (yulapy_loop_check_open(loop) < 0) { /* closed meanwhile */
-        Py_DECREF(handle);
-        return NULL;
-    }
-    Py_INCREF(handle);
-    yula_work_post(loop->core, yulapy_handle_work(loop->state, handle));
-    return handle;
-}
-
-/* when: steals the reference. */
-static PyObject *
-loop_start_timer(yulapy_loop *loop, PyObject *when, PyObject *const *args,
-                 Py_ssize_t nargs, PyObject *context)
-{
-    double seconds = PyFloat_AsDouble(when);
-    PyObject *handle = NULL;
-    if (seconds == -1.0 && PyErr_Occurred())
-        goto fail;
-    if (isnan(seconds)) {
-        PyErr_SetString(PyExc_ValueError, "the time of a timer cannot be NaN");
-        goto fail;
-    }
-    handle = yulapy_handle_new(loop, loop->state->timer_handle_type, args[0],
-                               args + 1, nargs - 1, context);
-    if (handle == NULL)
-        goto fail;
-    yulapy_handle_when_set(loop->state, handle, when);
-    if (yulapy_handle_start_timer(loop, handle,
-                                  deadline_from_seconds(seconds)) < 0)
-        Py_CLEAR(handle);
-    return handle;
-fail:
-    Py_DECREF(when);
-    return NULL;
-}
-
-static PyObject *
-loop_call_at(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
-             PyObject *kwnames)
-{
-    yulapy_loop *loop = (yulapy_loop *)self;
-    PyObject *context;
-
-    if (nargs < 2)
-        return loop_from_keywords(self, args, nargs, kwnames, loop_call_at,
-                                  "call_at", when_callback);
-    if (args[0] == Py_None) {
-        PyErr_SetString(PyExc_TypeError, "when cannot be None");
-        return NULL;
-    }
-    if (loop_context_argument(loop->state, args, nargs, kwnames, "call_at",
-                              &context) < 0 ||
-        yulapy_loop_check_open(loop) < 0 ||
-        loop_check_debug(loop, args[1], "call_at", true) < 0 ||
-        loop_look_for_overrides(loop) < 0)
-        return NULL;
-    return loop_start_timer(loop, Py_NewRef(args[0]), args + 1, nargs - 1,
-                            context);
-}
-
-/* time() + delay, as Python adds them. */
-static PyObject *
-loop_later(yulapy_loop *loop, PyObject *delay)
-{
-    if (!loop->time_overridden && PyFloat_CheckExact(delay))
-        return PyFloat_FromDouble(loop_seconds(loop) +
-                                  PyFloat_AS_DOUBLE(delay));
-    PyObject *now = PyObject_CallMethodNoArgs((PyObject *)loop,
-                                              loop->state->str_time);
-    PyObject *when = now != NULL ? PyNumber_Add(now, delay) : NULL;
-    Py_XDECREF(now);
-    return when;
-}
-
-static PyObject *
-loop_call_later(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
-                PyObject *kwnames)
-{
-    yulapy_loop *loop = (yulapy_loop *)self;
-    PyObject *context;
-
-    if (nargs < 2)
-        return loop_from_keywords(self, args, nargs, kwnames, loop_call_later,
-                                  "call_later", delay_callback);
-    if (args[0] == Py_None) {
-        PyErr_SetString(PyExc_TypeError, "delay must not be None");
-        return NULL;
-    }
-    if (loop_context_argument(loop->state, args, nargs, kwnames, "call_later",
-                              &context) < 0 ||
-        loop_look_for_overrides(loop) < 0)
-        return NULL;
-    PyObject *when = loop_later(loop, args[0]);
-    if (when == NULL)
-        return NULL;
-    if (__builtin_expect(loop->call_at_overridden, 0)) {
-        Py_ssize_t keywords = kwnames != NULL ? PyTuple_GET_SIZE(kwnames) : 0;
-        PyObject *stack[2 + 16];
-        PyObject **copy = stack;
-        if (nargs + keywords + 1 > 18)
-            copy = PyMem_New(PyObject *, nargs + keywords + 1);
-        PyObject *result = NULL;
-        if (copy != NULL) {
-            copy[0] = self;
-            copy[1] = when;
-            memcpy(copy + 2, args + 1,
-                   (size_t)(nargs - 1 + keywords) * sizeof(*copy));
-            result = PyObject_VectorcallMethod(loop->state->str_call_at, copy,
-                                               (size_t)nargs + 1, kwnames);
-        }
-        if (copy != stack)
-            PyMem_Free(copy);
-        Py_DECREF(when);
-        return result != NULL || PyErr_Occurred() ? result : PyErr_NoMemory();
-    }
-    if (yulapy_loop_check_open(loop) < 0 ||
-        loop_check_debug(loop, args[1], "call_at", true) < 0) {
-        Py_DECREF(when);
-        return NULL;
-    }
-    return loop_start_timer(loop, when, args + 1, nargs - 1, context);
-}
-
-/* --- futures and tasks ---------------------------------------------------- */
-
-static PyObject *
-loop_create_future(PyObject *self, PyObject *unused)
-{
-    yulapy_state *state = ((yulapy_loop *)self)->state;
-    return PyObject_Vectorcall(state->future_type, &self, 0,
-                               state->names_loop);
-}
-
 /* --- running -------------------------------------------------------------- */
 
 /* The exception that ends the run, if there is one. */
@@ -469,7 +66,8 @@ loop_run_turns(yulapy_loop *loop, bool once)
 {
     int status = 0;
 
-    if (yulapy_loop_check_open(loop) < 0 || loop_look_for_overrides(loop) < 0)
+    if (yulapy_loop_check_open(loop) < 0 ||
+        yulapy_loop_look_for_overrides(loop) < 0)
         return NULL;
     do {
         status = yula_loop_step(loop->core, loop->stopping ? 0 : YULA_NEVER);
@@ -570,19 +168,21 @@ loop_signal_wakeup_fd(PyObject *self, PyObject *unused)
 
 /* --- descriptors: descriptor.c, listener.c, stream_transport.c ------------ */
 
+static const char *const fd_callback[] = {"fd", "callback", NULL};
+
 static PyObject *
 loop_add(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
-         PyObject *kwnames, const char *method, loop_method function,
+         PyObject *kwnames, const char *method, yulapy_method function,
          bool writer)
 {
     yulapy_loop *loop = (yulapy_loop *)self;
     PyObject *context;
 
     if (nargs < 2)
-        return loop_from_keywords(self, args, nargs, kwnames, function, method,
-                                  fd_callback);
-    if (loop_context_argument(loop->state, args, nargs, kwnames, method,
-                              &context) < 0)
+        return yulapy_loop_from_keywords(self, args, nargs, kwnames, function,
+                                         method, fd_callback);
+    if (yulapy_loop_context_argument(loop->state, args, nargs, kwnames, method,
+                                     &context) < 0)
         return NULL;
     return yulapy_loop_add_reader(loop, args, nargs, context, writer);
 }
@@ -591,16 +191,16 @@ static PyObject *
 loop_add_reader(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
                 PyObject *kwnames)
 {
-    return loop_add(self, args, nargs, kwnames, "add_reader",
-                    loop_add_reader, false);
+    return loop_add(self, args, nargs, kwnames, "add_reader", loop_add_reader,
+                    false);
 }
 
 static PyObject *
 loop_add_writer(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
                 PyObject *kwnames)
 {
-    return loop_add(self, args, nargs, kwnames, "add_writer",
-                    loop_add_writer, true);
+    return loop_add(self, args, nargs, kwnames, "add_writer", loop_add_writer,
+                    true);
 }
 
 static PyObject *
@@ -688,8 +288,8 @@ loop_public_remove_writer(PyObject *self, PyObject *fileobj)
 static PyObject *
 loop_make_socket_transport(PyObject *self, PyObject *args, PyObject *kwargs)
 {
-    static char *names[] = {"sock",  "protocol", "waiter", "extra",
-                            "server", "context", NULL};
+    static char *names[] = {"sock",   "protocol", "waiter", "extra",
+                            "server", "context",  NULL};
     yulapy_loop *loop = (yulapy_loop *)self;
     PyObject *sock, *protocol, *waiter = NULL, *extra = NULL, *server = NULL,
                                *context = NULL;
@@ -931,10 +531,8 @@ loop_set_flag(PyObject *self, PyObject *value, void *offset)
 }
 
 #define LOOP_FLAG(name, field)                                                 \
-    {                                                                          \
-        name, loop_get_flag, loop_set_flag, NULL,                              \
-            (void *)offsetof(yulapy_loop, field)                               \
-    }
+    {name, loop_get_flag, loop_set_flag, NULL,                                 \
+     (void *)offsetof(yulapy_loop, field)}
 
 static PyGetSetDef loop_getset[] = {
     LOOP_FLAG("_closed", closed),
@@ -956,25 +554,28 @@ static PyMemberDef loop_members[] = {
     {name, (PyCFunction)(void (*)(void))function, METH_FASTCALL, PyDoc_STR(doc)}
 
 static PyMethodDef loop_methods[] = {
-    FAST_KEYWORDS("call_soon", loop_call_soon,
+    FAST_KEYWORDS("call_soon", yulapy_loop_call_soon,
                   "call_soon(callback, *args, context=None)\n--\n\n"
                   "Call callback(*args) in the next turn, in order. Returns a "
                   "Handle.\nOnly on the loop's thread."),
-    FAST_KEYWORDS("call_soon_threadsafe", loop_call_soon_threadsafe,
+    FAST_KEYWORDS("call_soon_threadsafe", yulapy_loop_call_soon_threadsafe,
                   "call_soon_threadsafe(callback, *args, context=None)\n--\n\n"
                   "call_soon() from any thread; wakes the loop if it sleeps."),
-    FAST_KEYWORDS("call_later", loop_call_later,
+    FAST_KEYWORDS("call_later", yulapy_loop_call_later,
                   "call_later(delay, callback, *args, context=None)\n--\n\n"
                   "Call callback(*args) in delay seconds, never earlier. "
                   "Returns a TimerHandle."),
-    FAST_KEYWORDS("call_at", loop_call_at,
+    FAST_KEYWORDS("call_at", yulapy_loop_call_at,
                   "call_at(when, callback, *args, context=None)\n--\n\n"
                   "Call callback(*args) at the time when, in seconds of "
                   "loop.time(), never earlier."),
-    {"time", loop_time, METH_NOARGS,
+    {"time", yulapy_loop_time, METH_NOARGS,
      PyDoc_STR("time()\n--\n\nSeconds of time.monotonic()'s clock.")},
-    {"create_future", loop_create_future, METH_NOARGS,
+    {"create_future", yulapy_loop_create_future, METH_NOARGS,
      PyDoc_STR("create_future()\n--\n\nA new asyncio.Future of this loop.")},
+    FAST_KEYWORDS("create_task", yulapy_loop_create_task,
+                  "create_task(coro, **kwargs)\n--\n\nAn asyncio.Task of this "
+                  "loop, or what the task factory makes."),
     {"stop", loop_stop, METH_NOARGS,
      PyDoc_STR("stop()\n--\n\nEnd run_forever() after the current turn.")},
     {"is_running", loop_is_running, METH_NOARGS, NULL},
@@ -985,12 +586,13 @@ static PyMethodDef loop_methods[] = {
                "turns, sleeps,\ncallbacks, events, stale (events dropped "
                "because their descriptor had\na new owner), wakeups.")},
     FAST_KEYWORDS("add_reader", loop_public_add_reader,
-         "add_reader(fd, callback, *args)\n--\n\n"
-         "Call callback(*args) whenever fd is readable "
-         "(level-triggered)."),
-    FAST_KEYWORDS("add_writer", loop_public_add_writer,
-         "add_writer(fd, callback, *args)\n--\n\n"
-         "Call callback(*args) whenever fd is writable (level-triggered)."),
+                  "add_reader(fd, callback, *args)\n--\n\n"
+                  "Call callback(*args) whenever fd is readable "
+                  "(level-triggered)."),
+    FAST_KEYWORDS(
+        "add_writer", loop_public_add_writer,
+        "add_writer(fd, callback, *args)\n--\n\n"
+        "Call callback(*args) whenever fd is writable (level-triggered)."),
     {"remove_reader", loop_public_remove_reader, METH_O,
      PyDoc_STR("remove_reader(fd)\n--\n\nReturns whether there was one.")},
     {"remove_writer", loop_public_remove_writer, METH_O,

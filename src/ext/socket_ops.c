@@ -29,7 +29,11 @@ typedef struct op_kind {
     op_try attempt;
 } op_kind;
 
-enum { OP_CREATED, OP_WAITING, OP_DONE };
+enum {
+    OP_CREATED,
+    OP_WAITING,
+    OP_DONE
+};
 
 struct socket_op {
     PyObject_HEAD
@@ -40,7 +44,7 @@ struct socket_op {
     PyObject *iterator; /* of waiter.future, while waiting */
     PyObject *weaklist;
     yulapy_waiter waiter;
-    Py_buffer view; /* what is sent, or received into */
+    Py_buffer view;   /* what is sent, or received into */
     Py_ssize_t count; /* bytes asked for, or sent so far */
     char state;
     char connecting;
@@ -81,8 +85,7 @@ op_recv(socket_op *op, int fd, yulapy_descriptor *descriptor, PyObject **result)
     if (base == NULL)
         return op_fail(-ENOMEM);
     TRY(ssize_t, n, recv(fd, base, len, MSG_DONTWAIT));
-    yulapy_descriptor_note(descriptor, YULAPY_READ, len,
-                           n == -EAGAIN ? -1 : n);
+    yulapy_descriptor_note(descriptor, YULAPY_READ, len, n == -EAGAIN ? -1 : n);
     if (n == -EAGAIN)
         return 0;
     if (n < 0)
@@ -97,8 +100,7 @@ op_recv_into(socket_op *op, int fd, yulapy_descriptor *descriptor,
 {
     size_t len = (size_t)op->view.len;
     TRY(ssize_t, n, recv(fd, op->view.buf, len, MSG_DONTWAIT));
-    yulapy_descriptor_note(descriptor, YULAPY_READ, len,
-                           n == -EAGAIN ? -1 : n);
+    yulapy_descriptor_note(descriptor, YULAPY_READ, len, n == -EAGAIN ? -1 : n);
     if (n == -EAGAIN)
         return 0;
     if (n < 0)
@@ -120,8 +122,9 @@ op_recvfrom(socket_op *op, int fd, yulapy_descriptor *descriptor,
         return op_fail(-ENOMEM);
     if (len > YULA_STREAM_READ_MAX)
         len = YULA_STREAM_READ_MAX;
-    TRY(ssize_t, n, recvfrom(fd, base, len, MSG_DONTWAIT,
-                             (struct sockaddr *)&addr, &addr_len));
+    TRY(ssize_t, n,
+        recvfrom(fd, base, len, MSG_DONTWAIT, (struct sockaddr *)&addr,
+                 &addr_len));
     if (n == -EAGAIN) {
         yulapy_descriptor_note(descriptor, YULAPY_READ, len, -1);
         return 0;
@@ -145,8 +148,9 @@ op_recvfrom_into(socket_op *op, int fd, yulapy_descriptor *descriptor,
     socklen_t addr_len = sizeof(addr);
     size_t len = op->count > 0 ? (size_t)op->count : (size_t)op->view.len;
 
-    TRY(ssize_t, n, recvfrom(fd, op->view.buf, len, MSG_DONTWAIT,
-                             (struct sockaddr *)&addr, &addr_len));
+    TRY(ssize_t, n,
+        recvfrom(fd, op->view.buf, len, MSG_DONTWAIT, (struct sockaddr *)&addr,
+                 &addr_len));
     if (n == -EAGAIN) {
         yulapy_descriptor_note(descriptor, YULAPY_READ, len, -1);
         return 0;
@@ -164,9 +168,10 @@ op_sendall(socket_op *op, int fd, yulapy_descriptor *descriptor,
            PyObject **result)
 {
     while (op->count < op->view.len) {
-        TRY(ssize_t, n, send(fd, (char *)op->view.buf + op->count,
-                             (size_t)(op->view.len - op->count),
-                             MSG_DONTWAIT | MSG_NOSIGNAL));
+        TRY(ssize_t, n,
+            send(fd, (char *)op->view.buf + op->count,
+                 (size_t)(op->view.len - op->count),
+                 MSG_DONTWAIT | MSG_NOSIGNAL));
         if (n == -EAGAIN) {
             yulapy_descriptor_note(descriptor, YULAPY_WRITE, 0, -1);
             return 0;
@@ -217,9 +222,9 @@ op_sendto(socket_op *op, int fd, yulapy_descriptor *descriptor,
     socklen_t len = yulapy_address_parse(family, op->argument, &addr);
     if (len == 0)
         return op_sendto_python(op, result);
-    TRY(ssize_t, n, sendto(fd, op->view.buf, (size_t)op->view.len,
-                           MSG_DONTWAIT | MSG_NOSIGNAL,
-                           (struct sockaddr *)&addr, len));
+    TRY(ssize_t, n,
+        sendto(fd, op->view.buf, (size_t)op->view.len,
+               MSG_DONTWAIT | MSG_NOSIGNAL, (struct sockaddr *)&addr, len));
     if (n == -EAGAIN) {
         yulapy_descriptor_note(descriptor, YULAPY_WRITE, 0, -1);
         return 0;
@@ -272,8 +277,9 @@ op_accept(socket_op *op, int fd, yulapy_descriptor *descriptor,
 {
     struct sockaddr_storage addr;
     socklen_t addr_len = sizeof(addr);
-    TRY(int, accepted, accept4(fd, (struct sockaddr *)&addr, &addr_len,
-                               SOCK_NONBLOCK | SOCK_CLOEXEC));
+    TRY(int, accepted,
+        accept4(fd, (struct sockaddr *)&addr, &addr_len,
+                SOCK_NONBLOCK | SOCK_CLOEXEC));
     if (accepted == -EAGAIN) {
         yulapy_descriptor_note(descriptor, YULAPY_READ, 0, -1);
         return 0;
@@ -367,8 +373,8 @@ op_finish(socket_op *op)
 static int
 op_fd(socket_op *op)
 {
-    PyObject *number = PyObject_CallMethodNoArgs(
-        op->sock, op->loop->state->str_fileno);
+    PyObject *number = PyObject_CallMethodNoArgs(op->sock,
+                                                 op->loop->state->str_fileno);
     if (number == NULL)
         return -1;
     long fd = PyLong_AsLong(number);
@@ -533,8 +539,8 @@ op_throw(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
     if (PyExceptionInstance_Check(args[0]))
         PyErr_SetObject((PyObject *)Py_TYPE(args[0]), args[0]);
     else if (PyExceptionClass_Check(args[0]))
-        PyErr_SetObject(args[0], nargs > 1 ? yulapy_none_to_null(args[1])
-                                           : NULL);
+        PyErr_SetObject(args[0],
+                        nargs > 1 ? yulapy_none_to_null(args[1]) : NULL);
     else
         PyErr_SetString(PyExc_TypeError,
                         "exceptions must be classes or instances deriving from "
@@ -668,8 +674,8 @@ op_usage(const char *usage)
 static bool
 op_is_plain(PyObject *loop, PyObject *sock)
 {
-    return Py_IS_TYPE(sock, (PyTypeObject *)((yulapy_loop *)loop)
-                                ->state->socket_type);
+    return Py_IS_TYPE(
+        sock, (PyTypeObject *)((yulapy_loop *)loop)->state->socket_type);
 }
 
 /* asyncio's own coroutine: BaseSelectorEventLoop.<name>(loop, *args). */
@@ -703,8 +709,7 @@ op_receiving(PyObject *loop, const op_kind *kind, PyObject *const *args,
     Py_ssize_t count = PyLong_AsSsize_t(args[1]);
     if (count < 0) {
         if (!PyErr_Occurred())
-            PyErr_SetString(PyExc_ValueError,
-                            "negative buffersize in recv");
+            PyErr_SetString(PyExc_ValueError, "negative buffersize in recv");
         return NULL;
     }
     socket_op *op = op_new(loop, kind, args[0]);
@@ -757,9 +762,8 @@ yulapy_sock_recvfrom_into(PyObject *loop, PyObject *const *args,
 {
     Py_ssize_t keywords = kwnames != NULL ? PyTuple_GET_SIZE(kwnames) : 0;
     if (nargs < 2 || nargs + keywords > 3 ||
-        (keywords == 1 &&
-         PyUnicode_CompareWithASCIIString(PyTuple_GET_ITEM(kwnames, 0),
-                                          "nbytes") != 0))
+        (keywords == 1 && PyUnicode_CompareWithASCIIString(
+                              PyTuple_GET_ITEM(kwnames, 0), "nbytes") != 0))
         return op_usage("sock_recvfrom_into(sock, buf, nbytes=0)");
     if (!op_is_plain(loop, args[0]))
         return op_stdlib(loop, "sock_recvfrom_into", args, nargs, kwnames);

@@ -53,28 +53,36 @@ transport_object(yulapy_transport *transport)
 }
 
 /* --- stream_transport.c --- */
-int yulapy_transport_adopt_protocol(yulapy_transport *transport, PyObject *protocol);
+int yulapy_transport_adopt_protocol(yulapy_transport *transport,
+                                    PyObject *protocol);
 int yulapy_transport_close(yulapy_transport *transport);
 int yulapy_transport_close_descriptor(yulapy_transport *transport);
 void yulapy_transport_fatal(yulapy_transport *transport, const char *message);
 void yulapy_transport_force_close(yulapy_transport *transport, PyObject *error);
 void yulapy_transport_release_buffer(yulapy_transport *transport);
-void yulapy_transport_wake_empty_waiter(yulapy_transport *transport, PyObject *error);
+void yulapy_transport_wake_empty_waiter(yulapy_transport *transport,
+                                        PyObject *error);
 /* --- transport_info.c --- */
 PyObject *yulapy_transport_get_extra_dict(PyObject *self, void *unused);
-PyObject *yulapy_transport_get_extra_info(PyObject *self, PyObject *args, PyObject *kwargs);
+PyObject *yulapy_transport_get_extra_info(PyObject *self, PyObject *args,
+                                          PyObject *kwargs);
 PyObject *yulapy_transport_get_sock(yulapy_transport *transport);
 PyObject *yulapy_transport_get_trsock(yulapy_transport *transport);
 void yulapy_transport_keep_names(yulapy_transport *transport);
 PyObject *yulapy_transport_repr(PyObject *self);
-int yulapy_transport_set_extra_dict(PyObject *self, PyObject *value, void *unused);
+int yulapy_transport_set_extra_dict(PyObject *self, PyObject *value,
+                                    void *unused);
 /* --- transport_write.c --- */
 PyObject *yulapy_transport_can_write_eof(PyObject *self, PyObject *unused);
-PyObject *yulapy_transport_get_write_buffer_limits(PyObject *self, PyObject *unused);
-PyObject *yulapy_transport_get_write_buffer_size(PyObject *self, PyObject *unused);
+PyObject *yulapy_transport_get_write_buffer_limits(PyObject *self,
+                                                   PyObject *unused);
+PyObject *yulapy_transport_get_write_buffer_size(PyObject *self,
+                                                 PyObject *unused);
 PyObject *yulapy_transport_make_empty_waiter(PyObject *self, PyObject *unused);
 PyObject *yulapy_transport_reset_empty_waiter(PyObject *self, PyObject *unused);
-PyObject *yulapy_transport_set_write_buffer_limits(PyObject *self, PyObject *args,     PyObject *kwargs);
+PyObject *yulapy_transport_set_write_buffer_limits(PyObject *self,
+                                                   PyObject *args,
+                                                   PyObject *kwargs);
 PyObject *yulapy_transport_write(PyObject *self, PyObject *data);
 PyObject *yulapy_transport_write_eof(PyObject *self, PyObject *unused);
 PyObject *yulapy_transport_writelines(PyObject *self, PyObject *lines);

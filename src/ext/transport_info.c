@@ -82,7 +82,8 @@ transport_get_extra(yulapy_transport *transport, PyObject *name)
 }
 
 PyObject *
-yulapy_transport_get_extra_info(PyObject *self, PyObject *args, PyObject *kwargs)
+yulapy_transport_get_extra_info(PyObject *self, PyObject *args,
+                                PyObject *kwargs)
 {
     static char *names[] = {"name", "default", NULL};
     PyObject *name, *fallback = Py_None;

@@ -53,9 +53,9 @@ transport_is_closing(PyObject *self, PyObject *unused)
     yulapy_transport *transport = TRANSPORT(self);
     /* A write that failed closes us from a turn of its own, but
      * StreamWriter.drain() must see it now: it yields only to a closing one. */
-    return PyBool_FromLong(transport->closing ||
-                           (transport->stream != NULL &&
-                            yula_stream_failed(transport->stream)));
+    return PyBool_FromLong(
+        transport->closing ||
+        (transport->stream != NULL && yula_stream_failed(transport->stream)));
 }
 
 static PyObject *
@@ -162,8 +162,8 @@ transport_finalize(PyObject *self)
         return;
     PyObject *error = yulapy_take_exception();
     PyObject *args[] = {self};
-    yulapy_failure(transport->loop, transport->loop->state->str_transport_unclosed,
-                   args, 1);
+    yulapy_failure(transport->loop,
+                   transport->loop->state->str_transport_unclosed, args, 1);
     if (transport->stream == NULL && transport->sock != NULL) {
         PyObject *result = PyObject_CallMethodNoArgs(
             transport->sock, transport->loop->state->str_close);
@@ -188,7 +188,8 @@ transport_dealloc(PyObject *self)
         PyObject_ClearWeakRefs(self);
     yula_work_cancel(&transport->begin);
     yula_work_cancel(&transport->end);
-    if (transport->loop != NULL && yulapy_transport_close_descriptor(transport) < 0)
+    if (transport->loop != NULL &&
+        yulapy_transport_close_descriptor(transport) < 0)
         PyErr_WriteUnraisable(self);
     yulapy_transport_release_buffer(transport);
     (void)transport_clear(self);
@@ -243,7 +244,8 @@ static PyGetSetDef transport_getset[] = {
     {"_paused", transport_get_flag, NULL, NULL, OFFSET(paused)},
     {"_closing", transport_get_flag, NULL, NULL, OFFSET(closing)},
     {"_eof", transport_get_flag, NULL, NULL, OFFSET(eof)},
-    {"_extra", yulapy_transport_get_extra_dict, yulapy_transport_set_extra_dict, NULL, NULL},
+    {"_extra", yulapy_transport_get_extra_dict, yulapy_transport_set_extra_dict,
+     NULL, NULL},
     {"_protocol_paused", transport_get_protocol_paused, NULL, NULL, NULL},
     {"_sock", transport_get_private_sock, NULL, NULL, NULL},
     {"_sock_fd", transport_get_sock_fd, NULL, NULL, NULL},
@@ -261,10 +263,12 @@ static PyMethodDef transport_methods[] = {
     {"write_eof", yulapy_transport_write_eof, METH_NOARGS,
      PyDoc_STR("write_eof()\n--\n\nEnd our half after what is queued.")},
     {"can_write_eof", yulapy_transport_can_write_eof, METH_NOARGS, NULL},
-    {"get_write_buffer_size", yulapy_transport_get_write_buffer_size, METH_NOARGS,
+    {"get_write_buffer_size", yulapy_transport_get_write_buffer_size,
+     METH_NOARGS,
      PyDoc_STR("get_write_buffer_size()\n--\n\nBytes not yet taken by the "
                "kernel.")},
-    {"get_write_buffer_limits", yulapy_transport_get_write_buffer_limits, METH_NOARGS,
+    {"get_write_buffer_limits", yulapy_transport_get_write_buffer_limits,
+     METH_NOARGS,
      PyDoc_STR("get_write_buffer_limits()\n--\n\n(low, high) in bytes.")},
     {"set_write_buffer_limits",
      (PyCFunction)(void (*)(void))yulapy_transport_set_write_buffer_limits,
@@ -281,13 +285,16 @@ static PyMethodDef transport_methods[] = {
      PyDoc_STR("abort()\n--\n\nClose now; what is queued is dropped.")},
     {"set_protocol", transport_set_protocol, METH_O, NULL},
     {"get_protocol", transport_get_protocol, METH_NOARGS, NULL},
-    {"get_extra_info", (PyCFunction)(void (*)(void))yulapy_transport_get_extra_info,
+    {"get_extra_info",
+     (PyCFunction)(void (*)(void))yulapy_transport_get_extra_info,
      METH_VARARGS | METH_KEYWORDS, NULL},
     {"_force_close", transport_force_close_method, METH_O, NULL},
     {"_fatal_error", (PyCFunction)(void (*)(void))transport_fatal_error_method,
      METH_FASTCALL, NULL},
-    {"_make_empty_waiter", yulapy_transport_make_empty_waiter, METH_NOARGS, NULL},
-    {"_reset_empty_waiter", yulapy_transport_reset_empty_waiter, METH_NOARGS, NULL},
+    {"_make_empty_waiter", yulapy_transport_make_empty_waiter, METH_NOARGS,
+     NULL},
+    {"_reset_empty_waiter", yulapy_transport_reset_empty_waiter, METH_NOARGS,
+     NULL},
     {NULL},
 };
 
@@ -323,10 +330,12 @@ yulapy_stream_transport_add_type(PyObject *module, yulapy_state *state)
     }
     state->transport_extra_offset =
         ((PyMemberDescrObject *)member)->d_member->offset;
-    yulapy_transport_offset = (((PyTypeObject *)base)->tp_basicsize + 15) / 16 * 16;
+    yulapy_transport_offset = (((PyTypeObject *)base)->tp_basicsize + 15) / 16 *
+                              16;
     PyMemberDef members[] = {
         {"__weaklistoffset__", T_PYSSIZET,
-         yulapy_transport_offset + (Py_ssize_t)offsetof(yulapy_transport, weaklist),
+         yulapy_transport_offset +
+             (Py_ssize_t)offsetof(yulapy_transport, weaklist),
          READONLY, NULL},
         {"__dictoffset__", T_PYSSIZET,
          yulapy_transport_offset + (Py_ssize_t)offsetof(yulapy_transport, dict),
@@ -352,8 +361,8 @@ yulapy_stream_transport_add_type(PyObject *module, yulapy_state *state)
         goto done;
     /* asyncio's own markers: TLS can be started on it; sendfile(2) is tried. */
     PyObject *type = (PyObject *)state->stream_transport_type;
-    PyObject *mode = NULL, *constants = PyImport_ImportModule(
-                               "asyncio.constants");
+    PyObject *mode = NULL,
+             *constants = PyImport_ImportModule("asyncio.constants");
     if (constants != NULL) {
         PyObject *modes = PyObject_GetAttrString(constants, "_SendfileMode");
         if (modes != NULL)

@@ -25,8 +25,8 @@ static int
 transport_drop_write(yulapy_transport *transport)
 {
     if (transport->lost >= LOST_WRITES_BEFORE_WARNING)
-        yulapy_failure(transport->loop, transport->loop->state->str_warn_lost_write,
-                       NULL, 0);
+        yulapy_failure(transport->loop,
+                       transport->loop->state->str_warn_lost_write, NULL, 0);
     transport->lost++;
     return PyErr_Occurred() ? -1 : 0;
 }
@@ -137,8 +137,8 @@ yulapy_transport_writelines(PyObject *self, PyObject *lines)
         return err == 0 ? Py_NewRef(Py_None) : NULL;
     }
     /* pause_writing() may close us */
-    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(pieces) && err == 0 &&
-                           transport->stream != NULL;
+    for (Py_ssize_t i = 0;
+         i < PyList_GET_SIZE(pieces) && err == 0 && transport->stream != NULL;
          i++)
         err = transport_write_object(transport, PyList_GET_ITEM(pieces, i));
     Py_DECREF(pieces);
@@ -186,7 +186,7 @@ yulapy_transport_get_write_buffer_limits(PyObject *self, PyObject *unused)
 /* As transports._FlowControlMixin._set_write_buffer_limits. */
 PyObject *
 yulapy_transport_set_write_buffer_limits(PyObject *self, PyObject *args,
-                                  PyObject *kwargs)
+                                         PyObject *kwargs)
 {
     static char *names[] = {"high", "low", NULL};
     yulapy_transport *transport = TRANSPORT(self);
@@ -196,8 +196,8 @@ yulapy_transport_set_write_buffer_limits(PyObject *self, PyObject *args,
                                      &low_arg))
         return NULL;
     Py_ssize_t high = (Py_ssize_t)YULA_STREAM_HIGH, low = 0;
-    if (low_arg != Py_None &&
-        (low = PyNumber_AsSsize_t(low_arg, NULL)) == -1 && PyErr_Occurred())
+    if (low_arg != Py_None && (low = PyNumber_AsSsize_t(low_arg, NULL)) == -1 &&
+        PyErr_Occurred())
         return NULL;
     if (high_arg != Py_None) {
         high = PyNumber_AsSsize_t(high_arg, NULL);
