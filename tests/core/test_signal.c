@@ -110,6 +110,34 @@ TEST(a_signal_between_two_runs_is_delivered_in_the_next)
     yula_loop_free(loop);
 }
 
+static void
+queue_again(yula_work *work, void *arg)
+{
+    yula_work_queue(arg, work);
+}
+
+/* It never sleeps, and has nothing else to ask the kernel for. */
+TEST(a_signal_reaches_a_loop_that_is_busy_with_callbacks_alone)
+{
+    yula_loop *loop = begin();
+    yula_signal usr1;
+    yula_work work;
+    bool came = false;
+
+    signal_begin(loop, &usr1, SIGUSR1, &came);
+    yula_work_init(&work, YULA_LANE_HOST, queue_again, loop);
+    yula_work_queue(loop, &work);
+    test_turn(loop);
+    raise(SIGUSR1);
+    for (int turn = 0; !came; turn++) {
+        CHECK(turn < 50);
+        test_turn(loop);
+    }
+    CHECK(yula_work_cancel(&work));
+    yula_signal_stop(&usr1);
+    yula_loop_free(loop);
+}
+
 TEST(deliveries_between_two_turns_count_once)
 {
     yula_loop *loop = begin();

@@ -169,10 +169,13 @@ loop_collect(yula_loop *loop, int64_t deadline_ns)
     bool released = timeout_ns > 0 && loop->host != NULL;
     int events = 0, status = 0;
 
-    /* With nothing to watch and no sleep there is nothing the kernel could
-     * tell: the inbox is read directly. But a wake-up not polled for would keep
-     * yula_loop_fd readable, and a foreign loop from ever sleeping. */
-    if (timeout_ns > 0 || loop->watched > 0 || yula__inbox_woken(loop)) {
+    /* With nothing to watch and no sleep there is little the kernel could tell:
+     * the inbox is read directly. But signals must be seen, and a wake-up not
+     * polled for would keep yula_loop_fd readable, and a foreign loop from ever
+     * sleeping. */
+    if (timeout_ns > 0 || loop->watched > 0 || yula__inbox_woken(loop) ||
+        ++loop->unpolled >= LOOP_TURNS_UNPOLLED) {
+        loop->unpolled = 0;
         if (released)
             loop->host->release(loop->host->arg);
         events = yula__poller_wait(&loop->poller, timeout_ns, loop->events);
