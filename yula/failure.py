@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .loop import Loop
 
 
-def handle_failed(loop: Loop, handle: asyncio.Handle, exc: BaseException) -> None:
+def handle_failed(loop: Loop, handle: Any, exc: BaseException) -> None:
     """As the end of asyncio.Handle._run."""
     source = format_helpers._format_callback_source(handle._callback, handle._args)
     context: dict[str, Any] = {
@@ -113,8 +113,9 @@ def run_debug(loop: Loop, handle: asyncio.Handle) -> None:
         handle._run()
         taken = loop.time() - begin
         if taken >= loop.slow_callback_duration:
-            base_events.logger.warning(
-                "Executing %s took %.3f seconds", base_events._format_handle(handle), taken
+            text = base_events._format_handle(handle)  # type: ignore[attr-defined]
+            base_events.logger.warning(  # type: ignore[attr-defined]
+                "Executing %s took %.3f seconds", text, taken
             )
     finally:
         loop._current_handle = None

@@ -22,7 +22,10 @@ from . import _core, failure
 
 TYPE_CHECKING = False  # importing typing would cost a third of our import
 if TYPE_CHECKING:
-    from typing import Any
+    from collections.abc import Callable
+    from typing import Any, TypeVarTuple
+
+    _Ts = TypeVarTuple("_Ts")
 
 _getaddrinfo = socket.getaddrinfo
 _getnameinfo = socket.getnameinfo
@@ -57,16 +60,17 @@ class _WakeupDescriptor:
         return fd
 
 
-class Loop(_core.LoopBase, unix_events._UnixSelectorEventLoop):  # type: ignore[name-defined,misc]
+class Loop(_core.LoopBase, unix_events._UnixSelectorEventLoop):
     """An asyncio event loop. See https://docs.python.org/3/library/asyncio-eventloop.html."""
 
     def __init__(self) -> None:
-        super().__init__(_WatchedDescriptors(self))
+        super().__init__(_WatchedDescriptors(self))  # type: ignore[arg-type]
         self._wakeup_fd_is_ours = False
         _loops.add(self)
 
     def _make_self_pipe(self) -> None:
-        self._csock = self._ssock = _WakeupDescriptor(self)
+        self._csock: Any = _WakeupDescriptor(self)
+        self._ssock: Any = self._csock
         self._internal_fds += 1
 
     def _close_self_pipe(self) -> None:
@@ -159,7 +163,7 @@ class Loop(_core.LoopBase, unix_events._UnixSelectorEventLoop):  # type: ignore[
         if ours not in (-1, before):
             signal.set_wakeup_fd(before)  # somebody replaced it
 
-    def add_signal_handler(self, sig: int, callback: Any, *args: Any) -> None:
+    def add_signal_handler(self, sig: int, callback: Callable[[*_Ts], Any], *args: *_Ts) -> None:
         """Call callback(*args) on the loop whenever the signal arrives. Main thread only."""
         try:
             super().add_signal_handler(sig, callback, *args)
@@ -179,7 +183,7 @@ class Loop(_core.LoopBase, unix_events._UnixSelectorEventLoop):  # type: ignore[
         if self.is_running():
             self._acquire_wakeup_fd()
 
-    def _add_callback_signalsafe(self, handle: asyncio.Handle) -> None:
+    def _add_callback_signalsafe(self, handle: Any) -> None:
         self.call_soon(handle._callback, *handle._args, context=handle._context)
 
     # --- connections -----------------------------------------------------------------------
@@ -232,7 +236,7 @@ class Loop(_core.LoopBase, unix_events._UnixSelectorEventLoop):  # type: ignore[
         rawsock: socket.socket,
         protocol: asyncio.BaseProtocol,
         sslcontext: Any,
-        waiter: asyncio.Future[None] | None = None,
+        waiter: Any = None,
         *,
         server_side: bool = False,
         server_hostname: str | None = None,
@@ -249,7 +253,7 @@ class Loop(_core.LoopBase, unix_events._UnixSelectorEventLoop):  # type: ignore[
             waiter,
             server_side,
             server_hostname,
-            ssl_handshake_timeout=ssl_handshake_timeout,
+            ssl_handshake_timeout=ssl_handshake_timeout,  # type: ignore[arg-type]
             ssl_shutdown_timeout=ssl_shutdown_timeout,
         )
         self._make_socket_transport(rawsock, ssl_protocol, extra=extra, server=server, **kwargs)
@@ -271,7 +275,6 @@ class Loop(_core.LoopBase, unix_events._UnixSelectorEventLoop):  # type: ignore[
             transp._reset_empty_waiter()
             if reading:
                 transp.resume_reading()
-
 
     # --- names -------------------------------------------------------------------------------
     # Somebody who replaced socket.getaddrinfo wants it to be called; so does debug mode, which
