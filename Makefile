@@ -22,7 +22,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 # Debian packages, by purpose.
 BUILD_PACKAGES := gcc libc6-dev
 PYTHON_PACKAGES := python3 python3-venv python3-dev
-TEST_PACKAGES := ca-certificates curl openssl pkg-config postgresql procps redis-server
+TEST_PACKAGES := ca-certificates curl netbase openssl pkg-config postgresql procps redis-server
 RUN_PACKAGES := ca-certificates procps wrk
 
 .PHONY: help
@@ -105,7 +105,7 @@ wheel: $(VENV)/.stamp-tools
 .PHONY: test test-core test-py test-conformance
 test: test-core test-py test-conformance
 
-test-core: core
+test-core: core | test-packages
 	@$(MESON) test -C build/core --no-rebuild --print-errorlogs $(ARGS)
 
 test-py: test-packages $(VENV)/.stamp-test build
