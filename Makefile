@@ -101,23 +101,26 @@ wheel: $(VENV)/.stamp-tools
 	@ls dist
 
 # --- test --------------------------------------------------------------------
+# A shell script that starts `make test &` leaves SIGINT ignored, and so it would
+# be in every process that a test wants to interrupt.
+AS_IN_TERMINAL := env --default-signal=INT,QUIT
 
 .PHONY: test test-core test-py test-conformance
 test: test-core test-py test-conformance
 
 test-core: core | test-packages
-	@$(MESON) test -C build/core --no-rebuild --print-errorlogs $(ARGS)
+	@$(AS_IN_TERMINAL) $(MESON) test -C build/core --no-rebuild --print-errorlogs $(ARGS)
 
 test-py: test-packages $(VENV)/.stamp-test build
-	$(PY) -m pytest tests/py $(ARGS)
+	$(AS_IN_TERMINAL) $(PY) -m pytest tests/py $(ARGS)
 
 test-conformance: test-packages $(VENV)/.stamp-test build
-	$(PY) -m pytest --quiet tests/conformance
-	$(PY) tests/conformance/run.py $(ARGS)
+	$(AS_IN_TERMINAL) $(PY) -m pytest --quiet tests/conformance
+	$(AS_IN_TERMINAL) $(PY) tests/conformance/run.py $(ARGS)
 
 .PHONY: asan
 asan: test-packages $(VENV)/.stamp-test
-	@tools/asan.sh $(PY) $(ARGS)
+	@$(AS_IN_TERMINAL) tools/asan.sh $(PY) $(ARGS)
 
 .PHONY: lint
 lint: $(VENV)/.stamp-lint $(VENV)/.stamp-test
