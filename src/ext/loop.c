@@ -69,6 +69,8 @@ loop_run_turns(yulapy_loop *loop, bool once)
     if (yulapy_loop_check_open(loop) < 0 ||
         yulapy_loop_look_for_overrides(loop) < 0)
         return NULL;
+    /* A signal that came between two runs is this run's, however short. */
+    loop->core->until_poll = 0;
     do {
         status = yula_loop_step(loop->core, loop->stopping ? 0 : YULA_NEVER);
         if (loop->core == NULL)
@@ -375,6 +377,7 @@ loop_close_core(yulapy_loop *loop)
     loop_drop_held(loop);
     loop_drop_queues(loop);
     yulapy_handle_drop_free(loop);
+    Py_CLEAR(loop->spare);
     yula_loop *core = loop->core;
     loop->core = NULL;
     yula_loop_free(core);
@@ -496,6 +499,7 @@ loop_clear(PyObject *self)
     Py_CLEAR(loop->leaving);
     Py_CLEAR(loop->thread_id);
     Py_CLEAR(loop->task_factory);
+    Py_CLEAR(loop->spare);
     return 0;
 }
 

@@ -174,8 +174,8 @@ loop_collect(yula_loop *loop, int64_t deadline_ns)
      * polled for would keep yula_loop_fd readable, and a foreign loop from ever
      * sleeping. */
     if (timeout_ns > 0 || loop->watched > 0 || yula__inbox_woken(loop) ||
-        ++loop->unpolled >= LOOP_TURNS_UNPOLLED) {
-        loop->unpolled = 0;
+        loop->until_poll-- == 0) {
+        loop->until_poll = LOOP_TURNS_UNPOLLED - 1;
         if (released)
             loop->host->release(loop->host->arg);
         events = yula__poller_wait(&loop->poller, timeout_ns, loop->events);
@@ -247,6 +247,7 @@ int
 yula_loop_run(yula_loop *loop)
 {
     int status = 0;
+    loop->until_poll = 0;
     while (status == 0 && loop_alive(loop)) {
         status = yula_loop_step(loop, loop->stopping ? 0 : YULA_NEVER);
         if (loop->stopping)

@@ -67,7 +67,7 @@ struct yula_loop {
     yula__fd_owner *fds; /* by number */
     size_t fd_count;
     size_t watched;        /* started watchers, the core's own apart */
-    unsigned unpolled;     /* turns since the last poll */
+    unsigned until_poll;   /* turns that may still go by without a poll */
     size_t watched_native; /* of those, in the native lane */
     unsigned stale_streak; /* polls in a row that saw only stale events */
     yula__poll_event events[YULA__POLL_EVENTS];
