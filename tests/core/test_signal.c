@@ -129,8 +129,9 @@ TEST(a_signal_reaches_a_loop_that_is_busy_with_callbacks_alone)
     yula_work_queue(loop, &work);
     test_turn(loop);
     raise(SIGUSR1);
-    for (int turn = 0; !came; turn++) {
-        CHECK(turn < 50);
+    int turn = 0;
+    while (!came) {
+        CHECK(turn++ < 50);
         test_turn(loop);
     }
     CHECK(yula_work_cancel(&work));

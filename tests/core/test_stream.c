@@ -780,6 +780,68 @@ TEST(lower_marks_are_compared_with_the_queue_at_once)
     finish(&self);
 }
 
+enum {
+    LARGE = 16 * 1024 * 1024
+};
+
+/* Takes whatever comes, as fast as it can, until the end. */
+static void *
+drain_peer(void *arg)
+{
+    const end *self = arg;
+    static char got[1024 * 1024];
+    size_t at = 0;
+
+    for (;;) {
+        ssize_t n = recv(self->peer, got, sizeof(got), 0);
+        if (n == 0)
+            return (void *)at;
+        for (ssize_t i = 0; i < n; i++, at++) {
+            if (got[i] != pattern(at))
+                return NULL;
+        }
+    }
+}
+
+static void
+write_large(yula_work *work, void *arg)
+{
+    end *self = arg;
+    char *bytes = pattern_of(0, LARGE);
+
+    on_release = free_owner;
+    CHECK_EQ(yula_stream_write(self->stream, bytes, LARGE, bytes), 0);
+}
+
+/* The kernel would take all of it in one call, while everybody else waits. */
+TEST(a_peer_that_takes_everything_gets_only_a_portion_each_turn)
+{
+    yula_work work;
+    pthread_t thread;
+    void *received;
+    end self;
+
+    begin(&self, test_tcp_pair);
+    CHECK_EQ(fcntl(self.peer, F_SETFL, 0), 0); /* the thread waits in recv */
+    CHECK_EQ(pthread_create(&thread, NULL, drain_peer, &self), 0);
+    turns(&self, 2); /* "writable" of a new socket is not of this turn */
+    yula_work_init(&work, YULA_LANE_HOST, write_large, &self);
+    yula_work_queue(self.loop, &work);
+    size_t left = LARGE;
+    turns(&self, 1);
+    while (left > 0) {
+        size_t now = yula_stream_peek_queued(self.stream);
+        CHECK(left - now <= YULA_STREAM_WRITE_BUDGET);
+        left = now;
+        turns(&self, 1);
+    }
+    CHECK_EQ(yula_stream_shutdown(self.stream), 0);
+    CHECK_EQ(pthread_join(thread, &received), 0);
+    CHECK_EQ((size_t)received, LARGE);
+    CHECK_EQ(self.failures, 0);
+    finish(&self);
+}
+
 /* --- ending our half ----------------------------------------------------- */
 
 TEST(a_shutdown_waits_for_the_queue)
