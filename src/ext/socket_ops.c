@@ -90,7 +90,7 @@ op_recv(socket_op *op, int fd, yulapy_descriptor *descriptor, PyObject **result)
         return 0;
     if (n < 0)
         return op_fail((int)n);
-    *result = PyBytes_FromStringAndSize(base, n);
+    *result = yulapy_received_bytes(op->loop, base, (size_t)n);
     return *result != NULL ? 1 : -1;
 }
 
@@ -131,7 +131,7 @@ op_recvfrom(socket_op *op, int fd, yulapy_descriptor *descriptor,
     }
     if (n < 0)
         return op_fail((int)n);
-    PyObject *data = PyBytes_FromStringAndSize(base, n);
+    PyObject *data = yulapy_received_bytes(op->loop, base, (size_t)n);
     PyObject *from = yulapy_address_object((struct sockaddr *)&addr, addr_len);
     if (data != NULL && from != NULL)
         *result = PyTuple_Pack(2, data, from);

@@ -102,7 +102,7 @@ transport_on_read(yula_stream *stream, void *base, size_t len, void *arg)
     yulapy_transport *transport = arg;
     yulapy_state *state = transport->loop->state;
 
-    PyObject *data = PyBytes_FromStringAndSize(base, (Py_ssize_t)len);
+    PyObject *data = yulapy_received_bytes(transport->loop, base, len);
     if (data == NULL) {
         yulapy_transport_fatal(transport, "Fatal read error on socket transport");
         return;

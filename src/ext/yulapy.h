@@ -110,6 +110,10 @@ struct yulapy_loop {
     char attribute_assigned; /* look again */
     unsigned type_version;
 
+    /* received.c */
+    PyObject *spare;
+    size_t spare_capacity;
+
     /* gil.c */
     PyThreadState *tstate;
     unsigned breaths;
@@ -198,6 +202,11 @@ PyObject *yulapy_sock_sendall(PyObject *, PyObject *const *, Py_ssize_t);
 PyObject *yulapy_sock_sendto(PyObject *, PyObject *const *, Py_ssize_t);
 PyObject *yulapy_sock_accept(PyObject *, PyObject *const *, Py_ssize_t);
 PyObject *yulapy_sock_connect(PyObject *, PyObject *const *, Py_ssize_t);
+
+/* --- received.c --- */
+/* A bytes object with a copy of len bytes; a new reference or NULL. */
+PyObject *yulapy_received_bytes(yulapy_loop *loop, const void *base,
+                                size_t len);
 
 /* --- lookup.c --- */
 int yulapy_lookup_add_type(PyObject *module, yulapy_state *state);
