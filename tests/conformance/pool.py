@@ -47,6 +47,10 @@ class _Child:
         self.seen = set()
         self.fixture = None  # a setUpModule or setUpClass that failed or skipped
 
+    @property
+    def timeout(self):
+        return self.tests[self.current or 0].timeout
+
     def kill(self, number):
         for send, target in ((os.killpg, self.pid), (os.kill, self.pid)):
             try:
@@ -67,10 +71,9 @@ class _Child:
 class Pool:
     """Runs `tests` in up to `jobs` children at a time; run() yields a Record for each test."""
 
-    def __init__(self, tests, *, jobs, timeout):
+    def __init__(self, tests, *, jobs):
         self._queue = collections.deque(_chunks(tests))
         self._jobs = jobs
-        self._timeout = timeout
         self._children = {}
 
     def run(self):
@@ -124,7 +127,7 @@ class Pool:
             if child.aborted is not None:
                 if now - child.aborted > GRACE:
                     child.kill(signal.SIGKILL)
-            elif now - child.started > self._timeout:
+            elif now - child.started > child.timeout:
                 child.aborted = now
                 os.kill(child.pid, signal.SIGABRT)
 
@@ -137,7 +140,7 @@ class Pool:
         child.kill(signal.SIGKILL)  # whatever is left of its group
         if child.current is not None:
             child.seen.add(child.current)
-            yield _lost(child, status, self._timeout)
+            yield _lost(child, status)
         left = [t for i, t in enumerate(child.tests) if i not in child.seen]
         if child.fixture and status == 0:
             outcome, detail = child.fixture
@@ -166,17 +169,20 @@ def _record(test, message, seconds):
     return Record(test.id, which, outcome, detail, output, seconds, default + named)
 
 
-def _lost(child, status, timeout):
-    """The record of the test during which the process died. It counts for a set: we cannot ask it."""
+def _lost(child, status):
+    """The record of the test during which the process died. We cannot ask it: it counts as having
+    constructed a loop."""
     test = child.tests[child.current]
     which = "A" if test.in_mixin else "B"
     seconds = time.monotonic() - child.started
     if child.aborted is not None:
-        detail = f"still running after {timeout:.0f} seconds; its stacks are in the output below"
-        return Record(test.id, which, "hang", detail, child.log_tail(), seconds)
+        detail = (
+            f"still running after {child.timeout:.0f} seconds; its stacks are in the output below"
+        )
+        return Record(test.id, which, "hang", detail, child.log_tail(), seconds, constructed=1)
     code = os.waitstatus_to_exitcode(status)
     detail = f"the process ended with {f'signal {-code}' if code < 0 else f'status {code}'}"
-    return Record(test.id, which, "crash", detail, child.log_tail(), seconds)
+    return Record(test.id, which, "crash", detail, child.log_tail(), seconds, constructed=1)
 
 
 def _chunks(tests):

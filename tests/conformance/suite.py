@@ -79,6 +79,7 @@ class Test:
     id: str  # test_events.EPollEventLoopTests.test_run_forever
     case: unittest.TestCase
     in_mixin: bool  # set A
+    timeout: float = 60.0
 
     @property
     def module(self):
