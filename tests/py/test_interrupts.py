@@ -217,7 +217,8 @@ thread = threading.Thread(target=loop.run_forever)
 thread.start()
 try:
     ready()
-    time.sleep(3600)
+    while True:  # 3.14 can miss a signal that comes just before a long sleep, without any loop
+        time.sleep(0.01)
 except KeyboardInterrupt:
     print("interrupted")
 loop.call_soon_threadsafe(loop.stop)
