@@ -398,6 +398,36 @@ def test_sockets_that_cannot_be_adopted_are_refused_with_a_value_error(loop, wro
     loop.run_until_complete(main())
 
 
+def test_cancelling_the_adoption_of_a_socket_closes_it_once(loop):
+    import ssl
+
+    async def main():
+        for turn in range(6):
+            ours, peer = pair()
+            with peer:
+                task = asyncio.ensure_future(
+                    loop.create_connection(
+                        Recorder,
+                        sock=ours,
+                        ssl=ssl.create_default_context(),
+                        server_hostname="localhost",
+                    )
+                )
+                await turns(turn)
+                number = ours.fileno()
+                task.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await task
+                await turns(5)
+                if ours.fileno() >= 0:
+                    # Cancelled before it was adopted: still the caller's, and still open.
+                    assert ours.fileno() == number
+                    ours.getpeername()
+                    ours.close()
+
+    loop.run_until_complete(main())
+
+
 def test_host_and_port_or_a_socket_are_required(loop):
     async def main():
         with pytest.raises(ValueError, match="host and port was not specified"):

@@ -106,6 +106,42 @@ def test_a_pipe_is_read_and_written(loop):
     loop.run_until_complete(main())
 
 
+def test_two_transports_may_write_to_one_pipe(loop):
+    async def main():
+        r, w = os.pipe()
+        with os.fdopen(r, "rb", 0) as reading:
+            os.set_blocking(r, False)
+            second = os.dup(w)
+            one, first = await loop.connect_write_pipe(Recorder, os.fdopen(w, "wb"))
+            two, other = await loop.connect_write_pipe(Recorder, os.fdopen(second, "wb"))
+            one.write(b"one")
+            two.write(b"two")
+            assert reading.read(100) == b"onetwo"
+            one.close()
+            two.close()
+            await asyncio.gather(first.lost, other.lost)
+
+    loop.run_until_complete(main())
+
+
+def test_a_pipe_that_cannot_be_adopted_stays_the_callers(loop):
+    async def main():
+        r, w = os.pipe()
+        with os.fdopen(r, "rb") as reading, os.fdopen(w, "wb") as writing:
+
+            def factory():
+                raise LookupError
+
+            with pytest.raises(LookupError):
+                await loop.connect_read_pipe(factory, reading)
+            with pytest.raises(LookupError):
+                await loop.connect_write_pipe(factory, writing)
+            assert not reading.closed
+            assert not writing.closed
+
+    loop.run_until_complete(main())
+
+
 def test_a_regular_file_is_no_pipe(loop, tmp_path):
     async def main():
         with open(tmp_path / "file", "wb+") as file:

@@ -10,10 +10,15 @@ import pytest
 from peers import turns, until
 
 
+senders = []
+
+
 @pytest.fixture(autouse=True)
 def _handlers_are_restored():
     kept = {sig: signal.getsignal(sig) for sig in (signal.SIGUSR1, signal.SIGUSR2)}
     yield
+    while senders:  # a late signal would meet the default action, which is death
+        senders.pop().join()
     for sig, handler in kept.items():
         signal.signal(sig, handler)
 
@@ -24,7 +29,8 @@ def me(sig):
 
 def soon(sig, delay=0.01):
     """Send this process the signal a little later, most likely when the loop sleeps."""
-    threading.Timer(delay, os.kill, (os.getpid(), sig)).start()
+    senders.append(threading.Timer(delay, os.kill, (os.getpid(), sig)))
+    senders[-1].start()
 
 
 def wakeup_fd():
