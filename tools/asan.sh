@@ -62,4 +62,4 @@ if [ $# -gt 0 ]; then
 fi
 # The packages that test_packaging.py builds are not instrumented.
 sanitized "$python" -m pytest tests/py --ignore tests/py/test_packaging.py
-sanitized "$python" tests/conformance/run.py
+sanitized "$python" tests/conformance/run.py --timeout 300
