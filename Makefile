@@ -97,7 +97,8 @@ build/core/build.ninja: | $(VENV)/.stamp-tools
 
 .PHONY: wheel
 wheel: $(VENV)/.stamp-tools
-	@$(PY) -m build --no-isolation --outdir dist . >/dev/null
+	@mkdir -p build
+	@$(PY) -m build --no-isolation --outdir dist . >build/wheel.log 2>&1 || { cat build/wheel.log >&2; exit 1; }
 	@ls dist
 
 # --- test --------------------------------------------------------------------
