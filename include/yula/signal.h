@@ -1,7 +1,7 @@
 /* signal.h: Unix signals as callbacks of a loop.
  *
- * The signal handler writes the number into the loop's pipe, so a signal wakes
- * the poll whenever it comes; there is no window between a check and the sleep.
+ * The signal handler writes a byte into the loop's pipe, so a signal wakes the
+ * poll whenever it comes; there is no window between a check and the sleep.
  */
 #ifndef YULA_SIGNAL_H
 #define YULA_SIGNAL_H

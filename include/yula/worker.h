@@ -34,7 +34,8 @@ struct yula_job {
  * done      called later on the loop, in the given lane; exactly once when 0
  *           was returned. The job is the loop's until then.
  *
- * Returns 0, or -EAGAIN / -ENOMEM (no thread could be started and none runs).
+ * Returns 0, or -EAGAIN / -ENOMEM (no thread could be started and none runs), or
+ * YULA_ECLOSED (after yula_loop_forked).
  * Thread: loop.  Blocks: no.  Calls back: later.  GIL: not used.
  */
 YULA_API int yula_job_submit(yula_loop *loop, yula_job *job, yula_lane lane,
