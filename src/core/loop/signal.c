@@ -39,8 +39,8 @@ static struct {
     _Atomic int fd;       /* write end of the owner's pipe, or -1 */
     _Atomic int handlers; /* running now */
     _Atomic bool pending; /* came, and was not taken by the owner yet */
-    pid_t process;        /* that installed our handler; under the lock, as is */
-    yula_loop *owner;     /* what follows */
+    pid_t process;    /* that installed our handler; under the lock, as is */
+    yula_loop *owner; /* what follows */
     struct sigaction previous;
 } registry[NSIG];
 
