@@ -59,7 +59,9 @@ listener_accept_tls(yulapy_listener *listener, int fd,
     yulapy_loop *loop = listener->loop;
     PyObject *result = NULL, *number = PyLong_FromLong(fd);
     PyObject *peername = yulapy_address_object(addr, len);
-    if (number == NULL || peername == NULL) {
+    PyObject *context = PyContext_Copy(listener->context);
+    if (number == NULL || peername == NULL || context == NULL ||
+        PyContext_Enter(context) < 0) {
         yula__sys_close(fd);
     }
     else {
@@ -68,11 +70,14 @@ listener_accept_tls(yulapy_listener *listener, int fd,
                             listener->factory, listener->server};
         result = PyObject_VectorcallMethod(loop->state->str__accept_tls, args,
                                            6, NULL);
+        if (PyContext_Exit(context) < 0)
+            Py_CLEAR(result);
     }
     if (result == NULL)
         listener_failed(listener, NULL);
     Py_XDECREF(number);
     Py_XDECREF(peername);
+    Py_XDECREF(context);
     Py_XDECREF(result);
 }
 
@@ -133,8 +138,9 @@ yulapy_loop_listen(yulapy_loop *loop, PyObject *const *args, Py_ssize_t nargs)
     PyTypeObject *type = loop->state->listener_type;
 
     if (nargs != 5 || !PyContext_CheckExact(args[3])) {
-        PyErr_SetString(PyExc_TypeError,
-                        "_listen(sock, protocol_factory, server, context, tls)");
+        PyErr_SetString(
+            PyExc_TypeError,
+            "_listen(sock, protocol_factory, server, context, tls)");
         return NULL;
     }
     if (yulapy_loop_check_open(loop) < 0)
