@@ -5,6 +5,7 @@ Called from C, on the failure path only, in the words of asyncio's own modules.
 
 from __future__ import annotations
 
+import errno
 import warnings
 from asyncio import base_events, format_helpers
 from asyncio.log import logger
@@ -90,9 +91,10 @@ def out_of_resources(loop: Loop, exc: OSError, sock: socket.socket) -> None:
     """accept() failed; out of descriptors or memory the listener pauses by itself."""
     from asyncio import trsock
 
+    short = exc.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
     loop.call_exception_handler(
         {
-            "message": "socket.accept() out of system resource",
+            "message": "socket.accept() out of system resource" if short else "socket.accept() failed",
             "exception": exc,
             "socket": trsock.TransportSocket(sock),
         }
@@ -121,3 +123,16 @@ def run_debug(loop: Loop, handle: asyncio.Handle) -> None:
         loop._current_handle = None
         # A traceback that somebody keeps holds this frame: not the handle with it.
         del handle
+
+
+def slow_call(transport: Any, method: str, taken: float) -> None:
+    """Debug mode: a method of the protocol returned after so many seconds."""
+    loop = transport._loop
+    if taken >= loop.slow_callback_duration:
+        base_events.logger.warning(
+            "Executing %s.%s() of %r took %.3f seconds",
+            type(transport.get_protocol()).__qualname__,
+            method,
+            transport,
+            taken,
+        )

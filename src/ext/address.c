@@ -107,8 +107,8 @@ address_parse_inet(int family, PyObject *address, struct sockaddr_storage *out)
         if (overflow || numbers[i - 1] < 0)
             return 0;
     }
-    if (!PyUnicode_Check(host) || numbers[0] > 65535 ||
-        numbers[1] > 0xfffff || numbers[2] > UINT32_MAX)
+    if (!PyUnicode_Check(host) || numbers[0] > 65535 || numbers[1] > 0xfffff ||
+        numbers[2] > UINT32_MAX)
         return 0;
     const char *text = PyUnicode_AsUTF8(host);
     if (text == NULL) {

@@ -11,7 +11,10 @@
 
 #include "yulapy.h"
 
-enum { YULAPY_READ, YULAPY_WRITE };
+enum {
+    YULAPY_READ,
+    YULAPY_WRITE
+};
 
 /* Someone who waits for a direction; embedded in a socket operation. */
 typedef struct yulapy_waiter {
@@ -24,10 +27,10 @@ typedef struct yulapy_descriptor {
     yulapy_loop *loop;
     yulapy_held held;
     yula_watcher watcher;
-    PyObject *handles[2]; /* reader and writer: Handle or NULL */
-    PyObject *sock_ref;   /* weak, to the socket of sock_*, or NULL */
+    PyObject *handles[2];     /* reader and writer: Handle or NULL */
+    PyObject *sock_ref;       /* weak, to the socket of sock_*, or NULL */
     yulapy_waiter waiters[2]; /* list heads */
-    bool ready[2];        /* may succeed; false only on proof */
+    bool ready[2];            /* may succeed; false only on proof */
     bool tcp;
     unsigned trouble; /* READ_CLOSED, HANGUP, ERROR, PRIORITY seen */
 } yulapy_descriptor;

@@ -28,8 +28,8 @@
 /* Our part of a Handle is a yula_work, of a TimerHandle a yula_timer. */
 typedef struct threadsafe_extra {
     yula_work work; /* first: see yulapy_handle_work */
-    char running; /* its callback runs on the loop's thread now */
-    char waited;  /* a canceller waits on finished */
+    char running;   /* its callback runs on the loop's thread now */
+    char waited;    /* a canceller waits on finished */
     PyThread_type_lock finished;
 } threadsafe_extra;
 
@@ -229,9 +229,9 @@ handle_call(yulapy_state *state, PyObject *handle)
     Py_INCREF(context);
     Py_INCREF(args);
     Py_INCREF(callback);
-    PyObject *result = PyObject_Vectorcall(
-        callback, &PyTuple_GET_ITEM(args, 0), (size_t)PyTuple_GET_SIZE(args),
-        NULL);
+    PyObject *result = PyObject_Vectorcall(callback, &PyTuple_GET_ITEM(args, 0),
+                                           (size_t)PyTuple_GET_SIZE(args),
+                                           NULL);
     Py_DECREF(callback);
     Py_DECREF(args);
     if (PyContext_Exit(context) < 0)
@@ -380,11 +380,9 @@ threadsafe_handle_wait(PyObject *handle)
         extra->waited = 1;
         PyThread_acquire_lock(extra->finished, WAIT_LOCK);
     }
-    Py_BEGIN_ALLOW_THREADS
-    PyThread_acquire_lock(extra->finished, WAIT_LOCK);
+    Py_BEGIN_ALLOW_THREADS PyThread_acquire_lock(extra->finished, WAIT_LOCK);
     PyThread_release_lock(extra->finished);
-    Py_END_ALLOW_THREADS
-    return 0;
+    Py_END_ALLOW_THREADS return 0;
 }
 
 static PyObject *
@@ -613,9 +611,9 @@ yulapy_handle_add_types(PyObject *module, yulapy_state *state)
         slot_offset(timer, "_when", &at->when) < 0)
         goto done;
     at->weaklist = ((PyTypeObject *)state->handle_base)->tp_weaklistoffset;
-    state->handle_type = handle_make_type(
-        module, state->handle_base, "yula._core.Handle", handle_methods,
-        sizeof(yula_work), &at->handle_extra);
+    state->handle_type = handle_make_type(module, state->handle_base,
+                                          "yula._core.Handle", handle_methods,
+                                          sizeof(yula_work), &at->handle_extra);
     state->timer_handle_type = handle_make_type(
         module, timer, "yula._core.TimerHandle", handle_methods,
         sizeof(yula_timer), &at->timer_extra);

@@ -154,8 +154,9 @@ loop_python_clock(void *arg)
     double seconds = now != NULL ? PyFloat_AsDouble(now) : -1.0;
     Py_XDECREF(now);
     if (seconds == -1.0 && PyErr_Occurred()) {
-        if (!yulapy_leaves_loop(loop))
-            PyErr_WriteUnraisable((PyObject *)loop);
+        /* As from asyncio's own call of time(): it ends the run. */
+        Py_XSETREF(loop->leaving, yulapy_take_exception());
+        yula_loop_break(loop->core, 1);
         return 0;
     }
     /* Rounded to nearest: deadlines are rounded up from the same numbers. */
@@ -402,13 +403,28 @@ yulapy_loop_call_later(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
 
 /* --- futures and tasks ---------------------------------------------------- */
 
+/* The class as asyncio has it now: tests and tracers put their own in its place.
+ */
+static PyObject *
+schedule_class(PyObject *names, PyObject *name)
+{
+    PyObject *type = PyDict_GetItemWithError(names, name);
+    if (type == NULL && !PyErr_Occurred())
+        PyErr_SetObject(PyExc_AttributeError, name);
+    return Py_XNewRef(type);
+}
+
 PyObject *
 yulapy_loop_create_future(PyObject *self, PyObject *unused)
 {
     yulapy_state *state = ((yulapy_loop *)self)->state;
-    return PyObject_Vectorcall(state->future_type, &self, 0, state->names_loop);
+    PyObject *type = schedule_class(state->futures, state->str_Future);
+    if (type == NULL)
+        return NULL;
+    PyObject *future = PyObject_Vectorcall(type, &self, 0, state->names_loop);
+    Py_DECREF(type);
+    return future;
 }
-
 /* Without a factory, and outside debug mode, what BaseEventLoop.create_task comes
  * to: Task(coro, loop=self, **kwargs). Everything else is left to that method. */
 PyObject *
@@ -440,15 +456,20 @@ yulapy_loop_create_task(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
     }
     if (yulapy_loop_check_open(loop) < 0)
         return NULL;
-    PyObject *names = Py_NewRef(state->names_loop);
-    if (keywords > 0) {
-        Py_SETREF(names, PySequence_Concat(kwnames, state->names_loop));
-        if (names == NULL)
-            return NULL;
+    PyObject *type = schedule_class(state->tasks, state->str_Task);
+    if (type == NULL)
+        return NULL;
+    PyObject *names = keywords == 0
+                          ? Py_NewRef(state->names_loop)
+                          : PySequence_Concat(kwnames, state->names_loop);
+    if (names == NULL) {
+        Py_DECREF(type);
+        return NULL;
     }
     memcpy(stack, args, (size_t)(nargs + keywords) * sizeof(*stack));
     stack[nargs + keywords] = self;
-    PyObject *task = PyObject_Vectorcall(state->task_type, stack, 1, names);
+    PyObject *task = PyObject_Vectorcall(type, stack, 1, names);
     Py_DECREF(names);
+    Py_DECREF(type);
     return task;
 }

@@ -30,7 +30,8 @@ state_import(yulapy_state *state)
         const char *module, *name;
     } imports[] = {
         {&state->future_type, "asyncio.futures", "Future"},
-        {&state->task_type, "asyncio.tasks", "Task"},
+        {&state->futures, "asyncio.futures", "__dict__"},
+        {&state->tasks, "asyncio.tasks", "__dict__"},
         {&state->gaierror, "socket", "gaierror"},
         {&state->address_family, "socket", "AddressFamily"},
         {&state->socket_kind, "socket", "SocketKind"},
@@ -81,12 +82,15 @@ module_exec(PyObject *module)
 }
 
 #define STATE_OBJECTS(X)                                                       \
-    X(loop_type) X(handle_type) X(timer_handle_type)                           \
-    X(threadsafe_handle_type) X(stream_transport_type) X(descriptor_type)      \
-    X(listener_type) X(socket_op_type) X(handle_base) X(handle_base_run)       \
-    X(future_type) X(task_type) X(buffered_protocol) X(transport_socket)       \
-    X(extract_stack) X(socket_type) X(gaierror) X(address_family) X(socket_kind) X(lookup_type) X(failure) X(breath)      \
-    X(empty_tuple) X(base_loop) X(names_loop)
+    X(loop_type)                                                               \
+    X(handle_type)                                                             \
+    X(timer_handle_type) X(threadsafe_handle_type) X(stream_transport_type)    \
+        X(descriptor_type) X(listener_type) X(socket_op_type) X(handle_base)   \
+            X(handle_base_run) X(future_type) X(futures) X(tasks)                     \
+                X(buffered_protocol) X(transport_socket) X(extract_stack)      \
+                    X(socket_type) X(gaierror) X(address_family)               \
+                        X(socket_kind) X(lookup_type) X(failure) X(breath)     \
+                            X(empty_tuple) X(base_loop) X(names_loop)
 
 static int
 module_traverse(PyObject *module, visitproc visit, void *arg)

@@ -73,24 +73,51 @@ op_may_succeed(const socket_op *op, const yulapy_descriptor *descriptor)
     return descriptor == NULL || descriptor->ready[op->kind->direction];
 }
 
-/* Receive through the loop's warm buffer: the bytes object is then made in the
- * size of what came. */
+/* Where to receive up to *len bytes: the loop's warm buffer, from which a bytes
+ * object of the right size is made; or, for more than it holds, a bytes object
+ * (*own), because the rest of a datagram would be lost. */
+static void *
+op_buffer(socket_op *op, const yulapy_descriptor *descriptor, size_t *len,
+          PyObject **own)
+{
+    *own = NULL;
+    if (*len > YULA_STREAM_READ_MAX && descriptor != NULL && descriptor->tcp)
+        *len = YULA_STREAM_READ_MAX;
+    if (*len > YULA_STREAM_READ_MAX) {
+        *own = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)*len);
+        return *own != NULL ? PyBytes_AS_STRING(*own) : NULL;
+    }
+    void *base = yula_loop_read_buffer(op->loop->core);
+    if (base == NULL)
+        PyErr_NoMemory();
+    return base;
+}
+
+/* The n bytes received as an object. Steals own. */
+static PyObject *
+op_received(socket_op *op, const void *base, size_t n, PyObject *own)
+{
+    if (own == NULL)
+        return yulapy_received_bytes(op->loop, base, n);
+    (void)_PyBytes_Resize(&own, (Py_ssize_t)n);
+    return own;
+}
+
 static int
 op_recv(socket_op *op, int fd, yulapy_descriptor *descriptor, PyObject **result)
 {
     size_t len = (size_t)op->count;
-    if (len > YULA_STREAM_READ_MAX)
-        len = YULA_STREAM_READ_MAX;
-    void *base = yula_loop_read_buffer(op->loop->core);
+    PyObject *own;
+    void *base = op_buffer(op, descriptor, &len, &own);
     if (base == NULL)
-        return op_fail(-ENOMEM);
+        return -1;
     TRY(ssize_t, n, recv(fd, base, len, MSG_DONTWAIT));
     yulapy_descriptor_note(descriptor, YULAPY_READ, len, n == -EAGAIN ? -1 : n);
-    if (n == -EAGAIN)
-        return 0;
-    if (n < 0)
-        return op_fail((int)n);
-    *result = yulapy_received_bytes(op->loop, base, (size_t)n);
+    if (n < 0) {
+        Py_XDECREF(own);
+        return n == -EAGAIN ? 0 : op_fail((int)n);
+    }
+    *result = op_received(op, base, (size_t)n, own);
     return *result != NULL ? 1 : -1;
 }
 
@@ -116,12 +143,11 @@ op_recvfrom(socket_op *op, int fd, yulapy_descriptor *descriptor,
     struct sockaddr_storage addr;
     socklen_t addr_len = sizeof(addr);
     size_t len = (size_t)op->count;
-    void *base = yula_loop_read_buffer(op->loop->core);
+    PyObject *own;
+    void *base = op_buffer(op, descriptor, &len, &own);
 
     if (base == NULL)
-        return op_fail(-ENOMEM);
-    if (len > YULA_STREAM_READ_MAX)
-        len = YULA_STREAM_READ_MAX;
+        return -1;
     TRY(ssize_t, n,
         recvfrom(fd, base, len, MSG_DONTWAIT, (struct sockaddr *)&addr,
                  &addr_len));
@@ -663,14 +689,6 @@ op_new(PyObject *loop, const op_kind *kind, PyObject *sock)
     return op;
 }
 
-/* The arguments are wrong: as a coroutine function would say it. */
-static PyObject *
-op_usage(const char *usage)
-{
-    PyErr_Format(PyExc_TypeError, "usage: %s", usage);
-    return NULL;
-}
-
 static bool
 op_is_plain(PyObject *loop, PyObject *sock)
 {
@@ -678,7 +696,8 @@ op_is_plain(PyObject *loop, PyObject *sock)
         sock, (PyTypeObject *)((yulapy_loop *)loop)->state->socket_type);
 }
 
-/* asyncio's own coroutine: BaseSelectorEventLoop.<name>(loop, *args). */
+/* asyncio's own coroutine: BaseSelectorEventLoop.<name>(loop, *args). It takes
+ * keywords, and says what is wrong with the arguments. */
 static PyObject *
 op_stdlib(PyObject *loop, const char *name, PyObject *const *args,
           Py_ssize_t nargs, PyObject *kwnames)
@@ -687,8 +706,12 @@ op_stdlib(PyObject *loop, const char *name, PyObject *const *args,
     PyObject *all[8] = {loop};
     PyObject *function = PyObject_GetAttrString(
         ((yulapy_loop *)loop)->state->base_loop, name);
-    if (function == NULL || count > 6)
-        return function != NULL ? op_usage(name) : NULL;
+    if (function == NULL || count > 6) {
+        if (function != NULL)
+            PyErr_Format(PyExc_TypeError, "too many arguments for %s()", name);
+        Py_XDECREF(function);
+        return NULL;
+    }
     for (Py_ssize_t i = 0; i < count; i++)
         all[i + 1] = args[i];
     PyObject *coroutine = PyObject_Vectorcall(function, all, (size_t)nargs + 1,
@@ -700,12 +723,11 @@ op_stdlib(PyObject *loop, const char *name, PyObject *const *args,
 /* An op that receives count bytes. */
 static PyObject *
 op_receiving(PyObject *loop, const op_kind *kind, PyObject *const *args,
-             Py_ssize_t nargs)
+             Py_ssize_t nargs, PyObject *kwnames)
 {
-    if (nargs != 2)
-        return op_usage("sock_recv(sock, n)");
-    if (!op_is_plain(loop, args[0]) || !PyLong_CheckExact(args[1]))
-        return op_stdlib(loop, kind->name, args, nargs, NULL);
+    if (nargs != 2 || kwnames != NULL || !op_is_plain(loop, args[0]) ||
+        !PyLong_CheckExact(args[1]))
+        return op_stdlib(loop, kind->name, args, nargs, kwnames);
     Py_ssize_t count = PyLong_AsSsize_t(args[1]);
     if (count < 0) {
         if (!PyErr_Occurred())
@@ -719,15 +741,17 @@ op_receiving(PyObject *loop, const op_kind *kind, PyObject *const *args,
 }
 
 PyObject *
-yulapy_sock_recv(PyObject *loop, PyObject *const *args, Py_ssize_t nargs)
+yulapy_sock_recv(PyObject *loop, PyObject *const *args, Py_ssize_t nargs,
+                 PyObject *kwnames)
 {
-    return op_receiving(loop, &kind_recv, args, nargs);
+    return op_receiving(loop, &kind_recv, args, nargs, kwnames);
 }
 
 PyObject *
-yulapy_sock_recvfrom(PyObject *loop, PyObject *const *args, Py_ssize_t nargs)
+yulapy_sock_recvfrom(PyObject *loop, PyObject *const *args, Py_ssize_t nargs,
+                     PyObject *kwnames)
 {
-    return op_receiving(loop, &kind_recvfrom, args, nargs);
+    return op_receiving(loop, &kind_recvfrom, args, nargs, kwnames);
 }
 
 /* An op on a buffer: flags as for PyObject_GetBuffer. */
@@ -746,12 +770,11 @@ op_with_view(PyObject *loop, const op_kind *kind, PyObject *sock,
 }
 
 PyObject *
-yulapy_sock_recv_into(PyObject *loop, PyObject *const *args, Py_ssize_t nargs)
+yulapy_sock_recv_into(PyObject *loop, PyObject *const *args, Py_ssize_t nargs,
+                      PyObject *kwnames)
 {
-    if (nargs != 2)
-        return op_usage("sock_recv_into(sock, buf)");
-    if (!op_is_plain(loop, args[0]))
-        return op_stdlib(loop, "sock_recv_into", args, nargs, NULL);
+    if (nargs != 2 || kwnames != NULL || !op_is_plain(loop, args[0]))
+        return op_stdlib(loop, "sock_recv_into", args, nargs, kwnames);
     return (PyObject *)op_with_view(loop, &kind_recv_into, args[0], args[1],
                                     PyBUF_WRITABLE);
 }
@@ -764,7 +787,7 @@ yulapy_sock_recvfrom_into(PyObject *loop, PyObject *const *args,
     if (nargs < 2 || nargs + keywords > 3 ||
         (keywords == 1 && PyUnicode_CompareWithASCIIString(
                               PyTuple_GET_ITEM(kwnames, 0), "nbytes") != 0))
-        return op_usage("sock_recvfrom_into(sock, buf, nbytes=0)");
+        return op_stdlib(loop, "sock_recvfrom_into", args, nargs, kwnames);
     if (!op_is_plain(loop, args[0]))
         return op_stdlib(loop, "sock_recvfrom_into", args, nargs, kwnames);
     Py_ssize_t count = 0;
@@ -791,23 +814,21 @@ yulapy_sock_recvfrom_into(PyObject *loop, PyObject *const *args,
 }
 
 PyObject *
-yulapy_sock_sendall(PyObject *loop, PyObject *const *args, Py_ssize_t nargs)
+yulapy_sock_sendall(PyObject *loop, PyObject *const *args, Py_ssize_t nargs,
+                    PyObject *kwnames)
 {
-    if (nargs != 2)
-        return op_usage("sock_sendall(sock, data)");
-    if (!op_is_plain(loop, args[0]))
-        return op_stdlib(loop, "sock_sendall", args, nargs, NULL);
+    if (nargs != 2 || kwnames != NULL || !op_is_plain(loop, args[0]))
+        return op_stdlib(loop, "sock_sendall", args, nargs, kwnames);
     return (PyObject *)op_with_view(loop, &kind_sendall, args[0], args[1],
                                     PyBUF_SIMPLE);
 }
 
 PyObject *
-yulapy_sock_sendto(PyObject *loop, PyObject *const *args, Py_ssize_t nargs)
+yulapy_sock_sendto(PyObject *loop, PyObject *const *args, Py_ssize_t nargs,
+                   PyObject *kwnames)
 {
-    if (nargs != 3)
-        return op_usage("sock_sendto(sock, data, address)");
-    if (!op_is_plain(loop, args[0]))
-        return op_stdlib(loop, "sock_sendto", args, nargs, NULL);
+    if (nargs != 3 || kwnames != NULL || !op_is_plain(loop, args[0]))
+        return op_stdlib(loop, "sock_sendto", args, nargs, kwnames);
     socket_op *op = op_with_view(loop, &kind_sendto, args[0], args[1],
                                  PyBUF_SIMPLE);
     if (op != NULL)
@@ -816,25 +837,23 @@ yulapy_sock_sendto(PyObject *loop, PyObject *const *args, Py_ssize_t nargs)
 }
 
 PyObject *
-yulapy_sock_accept(PyObject *loop, PyObject *const *args, Py_ssize_t nargs)
+yulapy_sock_accept(PyObject *loop, PyObject *const *args, Py_ssize_t nargs,
+                   PyObject *kwnames)
 {
-    if (nargs != 1)
-        return op_usage("sock_accept(sock)");
-    if (!op_is_plain(loop, args[0]))
-        return op_stdlib(loop, "sock_accept", args, nargs, NULL);
+    if (nargs != 1 || kwnames != NULL || !op_is_plain(loop, args[0]))
+        return op_stdlib(loop, "sock_accept", args, nargs, kwnames);
     return (PyObject *)op_new(loop, &kind_accept, args[0]);
 }
 
 /* Names are resolved by asyncio's coroutine, which then connects. */
 PyObject *
-yulapy_sock_connect(PyObject *loop, PyObject *const *args, Py_ssize_t nargs)
+yulapy_sock_connect(PyObject *loop, PyObject *const *args, Py_ssize_t nargs,
+                    PyObject *kwnames)
 {
     struct sockaddr_storage addr;
 
-    if (nargs != 2)
-        return op_usage("sock_connect(sock, address)");
-    if (!op_is_plain(loop, args[0]))
-        return op_stdlib(loop, "sock_connect", args, nargs, NULL);
+    if (nargs != 2 || kwnames != NULL || !op_is_plain(loop, args[0]))
+        return op_stdlib(loop, "sock_connect", args, nargs, kwnames);
     socket_op *op = op_new(loop, &kind_connect, args[0]);
     if (op == NULL)
         return NULL;

@@ -16,6 +16,33 @@
 static void transport_schedule_lost(yulapy_transport *transport,
                                     PyObject *error);
 
+/* --- calling the protocol -------------------------------------------------- */
+
+/* Call protocol.name(arg or nothing) in the transport's context. Debug mode
+ * reports what takes long, as it does for handles. */
+static PyObject *
+transport_call(yulapy_transport *transport, PyObject *name, PyObject *protocol,
+               PyObject *arg)
+{
+    if (__builtin_expect(!transport->loop->debug, 1))
+        return yulapy_call_in_context(transport->context, name, protocol, arg);
+    yulapy_loop *loop = transport->loop;
+    int64_t begin_ns = yula_loop_now(loop->core);
+    PyObject *result = yulapy_call_in_context(transport->context, name,
+                                              protocol, arg);
+    PyObject *error = result == NULL ? yulapy_take_exception() : NULL;
+    PyObject *seconds = PyFloat_FromDouble(
+        (double)(yula_loop_now(loop->core) - begin_ns) / 1e9);
+    if (seconds != NULL) {
+        PyObject *args[] = {transport_object(transport), name, seconds};
+        yulapy_failure(loop, loop->state->str_slow_call, args, 3);
+        Py_DECREF(seconds);
+    }
+    if (error != NULL)
+        yulapy_raise_exception(error);
+    return result;
+}
+
 /* --- errors --------------------------------------------------------------- */
 
 /* _force_close. Borrows error; NULL for none. */
@@ -82,8 +109,8 @@ transport_report(yulapy_transport *transport, const char *message)
     PyObject *text = PyUnicode_FromString(message);
     PyObject *name = PyUnicode_FromString("protocol_failed");
     if (text != NULL && name != NULL) {
-        PyObject *args[] = {(PyObject *)loop, self, transport->protocol,
-                            error, text};
+        PyObject *args[] = {(PyObject *)loop, self, transport->protocol, error,
+                            text};
         transport_failure(transport, name, args, 5);
     }
     else {
@@ -104,17 +131,17 @@ transport_on_read(yula_stream *stream, void *base, size_t len, void *arg)
 
     PyObject *data = yulapy_received_bytes(transport->loop, base, len);
     if (data == NULL) {
-        yulapy_transport_fatal(transport, "Fatal read error on socket transport");
+        yulapy_transport_fatal(transport,
+                               "Fatal read error on socket transport");
         return;
     }
     PyObject *self = Py_NewRef(transport_object(transport));
-    PyObject *result = yulapy_call_in_context(
-        transport->context, state->str_data_received, transport->protocol,
-        data);
+    PyObject *result = transport_call(transport, state->str_data_received,
+                                      transport->protocol, data);
     Py_DECREF(data);
     if (result == NULL)
-        yulapy_transport_fatal(transport,
-                        "Fatal error: protocol.data_received() call failed.");
+        yulapy_transport_fatal(
+            transport, "Fatal error: protocol.data_received() call failed.");
     Py_XDECREF(result);
     Py_DECREF(self);
 }
@@ -129,22 +156,21 @@ transport_on_alloc(yula_stream *stream, void **base, size_t *len, void *arg)
     PyObject *buffer = NULL;
 
     if (hint != NULL) {
-        buffer = yulapy_call_in_context(transport->context,
-                                        state->str_get_buffer,
-                                        transport->protocol, hint);
+        buffer = transport_call(transport, state->str_get_buffer,
+                                transport->protocol, hint);
         Py_DECREF(hint);
     }
     if (buffer == NULL ||
         PyObject_GetBuffer(buffer, &transport->buffer, PyBUF_WRITABLE) < 0) {
-        yulapy_transport_fatal(transport,
-                        "Fatal error: protocol.get_buffer() call failed.");
+        yulapy_transport_fatal(
+            transport, "Fatal error: protocol.get_buffer() call failed.");
     }
     else if (transport->buffer.len == 0) {
         PyBuffer_Release(&transport->buffer);
         PyErr_SetString(PyExc_RuntimeError,
                         "get_buffer() returned an empty buffer");
-        yulapy_transport_fatal(transport,
-                        "Fatal error: protocol.get_buffer() call failed.");
+        yulapy_transport_fatal(
+            transport, "Fatal error: protocol.get_buffer() call failed.");
     }
     else {
         *base = transport->buffer.buf;
@@ -168,14 +194,13 @@ transport_on_read_into(yula_stream *stream, void *base, size_t len, void *arg)
     PyBuffer_Release(&transport->buffer);
     PyObject *count = PyLong_FromSize_t(len);
     if (count != NULL) {
-        result = yulapy_call_in_context(transport->context,
-                                        state->str_buffer_updated,
-                                        transport->protocol, count);
+        result = transport_call(transport, state->str_buffer_updated,
+                                transport->protocol, count);
         Py_DECREF(count);
     }
     if (result == NULL)
-        yulapy_transport_fatal(transport,
-                        "Fatal error: protocol.buffer_updated() call failed.");
+        yulapy_transport_fatal(
+            transport, "Fatal error: protocol.buffer_updated() call failed.");
     Py_XDECREF(result);
     Py_DECREF(self);
 }
@@ -202,13 +227,13 @@ transport_on_ended(yula_stream *stream, void *arg)
     PyObject *self = Py_NewRef(transport_object(transport));
 
     yulapy_transport_release_buffer(transport);
-    PyObject *result = yulapy_call_in_context(
-        transport->context, state->str_eof_received, transport->protocol, NULL);
+    PyObject *result = transport_call(transport, state->str_eof_received,
+                                      transport->protocol, NULL);
     int keep_open = result != NULL ? PyObject_IsTrue(result) : -1;
     Py_XDECREF(result);
     if (keep_open < 0)
-        yulapy_transport_fatal(transport,
-                        "Fatal error: protocol.eof_received() call failed.");
+        yulapy_transport_fatal(
+            transport, "Fatal error: protocol.eof_received() call failed.");
     else if (!keep_open && yulapy_transport_close(transport) < 0)
         PyErr_WriteUnraisable(self);
     Py_DECREF(self);
@@ -223,8 +248,8 @@ transport_on_failed(yula_stream *stream, int status, bool writing, void *arg)
     yulapy_transport_release_buffer(transport);
     yulapy_raise_code(status);
     yulapy_transport_fatal(transport,
-                    writing ? "Fatal write error on socket transport"
-                            : "Fatal read error on socket transport");
+                           writing ? "Fatal write error on socket transport"
+                                   : "Fatal read error on socket transport");
     Py_DECREF(self);
 }
 
@@ -242,13 +267,11 @@ transport_on_pressure(yula_stream *stream, bool high, void *arg)
         result = PyObject_CallMethodNoArgs(transport->protocol,
                                            state->str_pause_writing);
     else
-        result = yulapy_call_in_context(transport->context,
-                                        state->str_resume_writing,
-                                        transport->protocol, NULL);
+        result = transport_call(transport, state->str_resume_writing,
+                                transport->protocol, NULL);
     if (result == NULL)
-        transport_report(transport, high
-                                        ? "protocol.pause_writing() failed"
-                                        : "protocol.resume_writing() failed");
+        transport_report(transport, high ? "protocol.pause_writing() failed"
+                                         : "protocol.resume_writing() failed");
     Py_XDECREF(result);
     Py_DECREF(self);
 }
@@ -354,9 +377,8 @@ transport_begin(yula_work *work, void *arg)
     PyObject *self = Py_NewRef(transport_object(transport));
 
     transport->begun = true;
-    PyObject *result = yulapy_call_in_context(
-        transport->context, state->str_connection_made, transport->protocol,
-        self);
+    PyObject *result = transport_call(transport, state->str_connection_made,
+                                      transport->protocol, self);
     if (result == NULL)
         transport_report(transport, "protocol.connection_made() failed");
     Py_XDECREF(result);
@@ -414,9 +436,9 @@ transport_end(yula_work *work, void *arg)
     transport->lost_error = NULL;
     yulapy_transport_keep_names(transport);
     if (transport->connected) {
-        PyObject *result = yulapy_call_in_context(
-            transport->context, state->str_connection_lost, transport->protocol,
-            error != NULL ? error : Py_None);
+        PyObject *result = transport_call(transport, state->str_connection_lost,
+                                          transport->protocol,
+                                          error != NULL ? error : Py_None);
         if (result == NULL)
             transport_report(transport, "protocol.connection_lost() failed");
         Py_XDECREF(result);
@@ -526,7 +548,7 @@ static void
 transport_remember_peer(yulapy_transport *transport,
                         const struct sockaddr *peer, socklen_t len)
 {
-    if (peer != NULL &&
+    if (len >= sizeof(peer->sa_family) &&
         ((peer->sa_family == AF_INET && len >= sizeof(struct sockaddr_in)) ||
          (peer->sa_family == AF_INET6 && len >= sizeof(struct sockaddr_in6))))
         memcpy(&transport->peer, peer,
@@ -550,6 +572,13 @@ yulapy_stream_transport_new(yulapy_loop *loop, int fd, PyObject *sock,
     yula_work_init(&transport->begin, YULA_LANE_HOST, transport_begin,
                    transport);
     yula_work_init(&transport->end, YULA_LANE_HOST, transport_end, transport);
+    struct sockaddr_storage asked;
+    if (peer == NULL) { /* it must be known after a reset, too */
+        peer = (struct sockaddr *)&asked;
+        peer_len = sizeof(asked);
+        if (getpeername(fd, (struct sockaddr *)&asked, &peer_len) < 0)
+            peer_len = 0;
+    }
     transport_remember_peer(transport, peer, peer_len);
     EXTRA(self, state) = extra != NULL ? PyDict_Copy(extra) : PyDict_New();
     transport->context = context != NULL ? Py_NewRef(context)

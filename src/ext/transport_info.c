@@ -27,6 +27,9 @@ yulapy_transport_get_sock(yulapy_transport *transport)
 PyObject *
 yulapy_transport_get_trsock(yulapy_transport *transport)
 {
+    /* Whoever uses the socket itself must not overtake what was written. */
+    if (transport->stream != NULL)
+        yula_stream_flush(transport->stream);
     if (transport->trsock == NULL) {
         PyObject *sock = yulapy_transport_get_sock(transport);
         if (sock == NULL || sock == Py_None)

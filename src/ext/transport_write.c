@@ -183,6 +183,16 @@ yulapy_transport_get_write_buffer_limits(PyObject *self, PyObject *unused)
     return Py_BuildValue("(nn)", (Py_ssize_t)low, (Py_ssize_t)high);
 }
 
+/* Any number, as asyncio takes it. -1 with an exception, or just -1. */
+static Py_ssize_t
+limit_bytes(PyObject *limit)
+{
+    if (!PyFloat_Check(limit))
+        return PyNumber_AsSsize_t(limit, NULL);
+    double bytes = PyFloat_AS_DOUBLE(limit);
+    return bytes >= (double)PY_SSIZE_T_MAX ? PY_SSIZE_T_MAX : (Py_ssize_t)bytes;
+}
+
 /* As transports._FlowControlMixin._set_write_buffer_limits. */
 PyObject *
 yulapy_transport_set_write_buffer_limits(PyObject *self, PyObject *args,
@@ -196,11 +206,11 @@ yulapy_transport_set_write_buffer_limits(PyObject *self, PyObject *args,
                                      &low_arg))
         return NULL;
     Py_ssize_t high = (Py_ssize_t)YULA_STREAM_HIGH, low = 0;
-    if (low_arg != Py_None && (low = PyNumber_AsSsize_t(low_arg, NULL)) == -1 &&
+    if (low_arg != Py_None && (low = limit_bytes(low_arg)) == -1 &&
         PyErr_Occurred())
         return NULL;
     if (high_arg != Py_None) {
-        high = PyNumber_AsSsize_t(high_arg, NULL);
+        high = limit_bytes(high_arg);
         if (high == -1 && PyErr_Occurred())
             return NULL;
     }

@@ -44,38 +44,44 @@ typedef struct yulapy_state {
     Py_ssize_t transport_extra_offset; /* BaseTransport._extra */
 
     /* asyncio */
-    PyObject *handle_base;       /* asyncio.Handle */
+    PyObject *handle_base;        /* asyncio.Handle */
     unsigned handle_base_version; /* its version when _run was last looked at */
-    PyObject *handle_base_run;   /* asyncio.Handle._run as it was at import */
-    PyObject *future_type;       /* asyncio.Future */
-    PyObject *task_type;         /* asyncio.Task */
-    PyObject *buffered_protocol; /* asyncio.BufferedProtocol */
-    PyObject *transport_socket;  /* asyncio.trsock.TransportSocket */
-    PyObject *extract_stack;     /* asyncio.format_helpers.extract_stack */
-    PyObject *socket_type;       /* socket.socket */
-    PyObject *gaierror;          /* socket.gaierror */
-    PyObject *address_family;    /* socket.AddressFamily */
-    PyObject *socket_kind;       /* socket.SocketKind */
-    PyObject *failure;           /* module yula.failure */
-    PyObject *breath;            /* an empty Python function (gil.c) */
-    PyObject *base_loop;         /* asyncio.selector_events.BaseSelectorEventLoop */
-    PyObject *names_loop;        /* ('loop',), for keyword calls */
+    PyObject *handle_base_run;    /* asyncio.Handle._run as it was at import */
+    PyObject *future_type;        /* asyncio.Future */
+    PyObject *futures;            /* the names of asyncio.futures */
+    PyObject *tasks;              /* and of asyncio.tasks */
+    PyObject *buffered_protocol;  /* asyncio.BufferedProtocol */
+    PyObject *transport_socket;   /* asyncio.trsock.TransportSocket */
+    PyObject *extract_stack;      /* asyncio.format_helpers.extract_stack */
+    PyObject *socket_type;        /* socket.socket */
+    PyObject *gaierror;           /* socket.gaierror */
+    PyObject *address_family;     /* socket.AddressFamily */
+    PyObject *socket_kind;        /* socket.SocketKind */
+    PyObject *failure;            /* module yula.failure */
+    PyObject *breath;             /* an empty Python function (gil.c) */
+    PyObject *base_loop;  /* asyncio.selector_events.BaseSelectorEventLoop */
+    PyObject *names_loop; /* ('loop',), for keyword calls */
     bool server_takes_transport; /* Server._attach(transport): 3.13 */
 
     PyObject *empty_tuple;
     /* interned names, ORDER yulapy_names */
 #define YULAPY_NAMES(X)                                                        \
-    X(_accept_tls) X(_attach) X(_check_callback) X(_check_thread)              \
-    X(_current_handle) X(_detach) X(_handle_signal) X(_run) X(_run_debug)      \
-    X(_transport_created) X(accept_failed) X(buffer_updated) X(call_at)        \
-    X(call_exception_handler) X(call_soon) X(cancelled) X(close)               \
-    X(connection_lost) X(connection_made) X(context) X(data_received)          \
-    X(done) X(eof_received) X(family) X(fatal_error) X(fileno) X(get_buffer)   \
-    X(handle_failed) X(loop) X(name) X(pause_writing) X(peername) X(proto)     \
-    X(resume_writing) X(set_exception) X(set_result) X(socket) X(sockname)     \
-    X(time) X(transport_unclosed) X(type) X(warn_lost_write)                   \
-    X(write_type_error) X(detach) X(gettimeout) X(setblocking) X(throw)        \
-    X(connect_failed)
+    X(Future)                                                                  \
+    X(Task) X(_accept_tls) X(_attach) X(_check_callback) X(_check_thread) X(   \
+        _current_handle) X(_detach) X(_handle_signal) X(_run) X(_run_debug)    \
+        X(_transport_created) X(accept_failed) X(buffer_updated) X(call_at) X( \
+            call_exception_handler) X(call_soon) X(cancelled) X(close)         \
+            X(connection_lost) X(connection_made) X(context) X(data_received)  \
+                X(done) X(eof_received) X(family) X(fatal_error) X(fileno)     \
+                    X(get_buffer) X(handle_failed) X(loop) X(name)             \
+                        X(pause_writing) X(peername) X(proto)                  \
+                            X(resume_writing) X(set_exception) X(set_result)   \
+                                X(socket) X(sockname) X(time)                  \
+                                    X(transport_unclosed) X(type)              \
+                                        X(warn_lost_write) X(write_type_error) \
+                                            X(detach) X(gettimeout)            \
+                                                X(setblocking) X(throw)        \
+                                                    X(slow_call)
 #define YULAPY_NAME_FIELD(name) PyObject *str_##name;
     YULAPY_NAMES(YULAPY_NAME_FIELD)
 #undef YULAPY_NAME_FIELD
@@ -93,8 +99,8 @@ typedef struct yulapy_held {
 struct yulapy_loop {
     PyObject_HEAD
     yulapy_state *state;
-    yula_loop *core; /* NULL once closed */
-    yulapy_held held; /* head of the list */
+    yula_loop *core;   /* NULL once closed */
+    yulapy_held held;  /* head of the list */
     PyObject *leaving; /* exception that ends the run, or NULL */
 
     /* attributes that asyncio's own code reads and writes */
@@ -193,15 +199,22 @@ PyObject *yulapy_loop_watched_events(yulapy_loop *loop, PyObject *fileobj);
 /* --- socket_ops.c --- */
 int yulapy_socket_op_add_type(PyObject *module, yulapy_state *state);
 /* The sock_* methods of the loop, for its method table. */
-PyObject *yulapy_sock_recv(PyObject *, PyObject *const *, Py_ssize_t);
-PyObject *yulapy_sock_recv_into(PyObject *, PyObject *const *, Py_ssize_t);
-PyObject *yulapy_sock_recvfrom(PyObject *, PyObject *const *, Py_ssize_t);
+PyObject *yulapy_sock_recv(PyObject *, PyObject *const *, Py_ssize_t,
+                           PyObject *);
+PyObject *yulapy_sock_recv_into(PyObject *, PyObject *const *, Py_ssize_t,
+                                PyObject *);
+PyObject *yulapy_sock_recvfrom(PyObject *, PyObject *const *, Py_ssize_t,
+                               PyObject *);
 PyObject *yulapy_sock_recvfrom_into(PyObject *, PyObject *const *, Py_ssize_t,
                                     PyObject *);
-PyObject *yulapy_sock_sendall(PyObject *, PyObject *const *, Py_ssize_t);
-PyObject *yulapy_sock_sendto(PyObject *, PyObject *const *, Py_ssize_t);
-PyObject *yulapy_sock_accept(PyObject *, PyObject *const *, Py_ssize_t);
-PyObject *yulapy_sock_connect(PyObject *, PyObject *const *, Py_ssize_t);
+PyObject *yulapy_sock_sendall(PyObject *, PyObject *const *, Py_ssize_t,
+                              PyObject *);
+PyObject *yulapy_sock_sendto(PyObject *, PyObject *const *, Py_ssize_t,
+                             PyObject *);
+PyObject *yulapy_sock_accept(PyObject *, PyObject *const *, Py_ssize_t,
+                             PyObject *);
+PyObject *yulapy_sock_connect(PyObject *, PyObject *const *, Py_ssize_t,
+                              PyObject *);
 
 /* --- received.c --- */
 /* A bytes object with a copy of len bytes; a new reference or NULL. */

@@ -379,6 +379,8 @@ stream_rest(yula_stream *stream)
 static void
 stream_send(yula_stream *stream)
 {
+    if (stream->loop->closed)
+        return; /* a fork's child: the parent sends it */
     size_t room = YULA_STREAM_WRITE_BUDGET;
 
     if (stream->sending)
