@@ -94,7 +94,9 @@ def out_of_resources(loop: Loop, exc: OSError, sock: socket.socket) -> None:
     short = exc.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
     loop.call_exception_handler(
         {
-            "message": "socket.accept() out of system resource" if short else "socket.accept() failed",
+            "message": "socket.accept() out of system resource"
+            if short
+            else "socket.accept() failed",
             "exception": exc,
             "socket": trsock.TransportSocket(sock),
         }
@@ -129,7 +131,7 @@ def slow_call(transport: Any, method: str, taken: float) -> None:
     """Debug mode: a method of the protocol returned after so many seconds."""
     loop = transport._loop
     if taken >= loop.slow_callback_duration:
-        base_events.logger.warning(
+        base_events.logger.warning(  # type: ignore[attr-defined]
             "Executing %s.%s() of %r took %.3f seconds",
             type(transport.get_protocol()).__qualname__,
             method,
