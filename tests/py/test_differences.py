@@ -330,23 +330,3 @@ def test_methods_of_one_argument_take_it_by_position(loop, loop_name):
                 transport.write(data=b"x")
 
     loop.run_until_complete(main())
-
-
-# --- interpreters ---------------------------------------------------------------------------------
-
-
-@pytest.mark.yula_only
-@pytest.mark.skipif(
-    sys.version_info < (3, 13), reason="interpreters can be made from Python since 3.13"
-)
-def test_an_interpreter_with_a_lock_of_its_own_refuses_the_extension(run_python):
-    finished = run_python(
-        """
-import _interpreters, sys
-isolated = _interpreters.create("isolated")
-failed = _interpreters.exec(isolated, f"import sys; sys.path[:] = {sys.path}; import yula")
-print(failed.formatted)
-_interpreters.destroy(isolated)
-"""
-    )
-    assert "ImportError" in finished.out and "subinterpreters" in finished.out, finished.err
