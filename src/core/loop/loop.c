@@ -164,6 +164,8 @@ loop_collect(yula_loop *loop, int64_t deadline_ns)
         yula__list_prepend_all(&loop->ready[lane], &loop->batch[lane]);
 
     int64_t timeout_ns = loop_timeout(loop, deadline_ns);
+    if (loop->break_status != 0) /* the clock failed */
+        timeout_ns = 0;
     if (timeout_ns > 0 && !yula__inbox_may_sleep(loop))
         timeout_ns = 0;
     bool released = timeout_ns > 0 && loop->host != NULL;
