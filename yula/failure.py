@@ -132,9 +132,9 @@ def slow_call(transport: Any, method: str, taken: float) -> None:
     loop = transport._loop
     if taken >= loop.slow_callback_duration:
         base_events.logger.warning(  # type: ignore[attr-defined]
-            "Executing %s.%s() of %r took %.3f seconds",
+            "Executing %s.%s() of %s took %.3f seconds",
             type(transport.get_protocol()).__qualname__,
             method,
-            transport,
+            repr(transport),  # a log that keeps its records does not keep the transport
             taken,
         )

@@ -71,13 +71,16 @@ transport_get_extra(yulapy_transport *transport, PyObject *name)
 
     if (extra == NULL || !PyDict_Check(extra))
         return NULL;
+    bool socket = PyUnicode_Compare(name, state->str_socket) == 0;
+    if (socket && transport->stream != NULL)
+        yula_stream_flush(transport->stream); /* see get_trsock */
     PyObject *value = PyDict_GetItemWithError(extra, name);
     if (value != NULL || PyErr_Occurred())
         return Py_XNewRef(value);
     bool peer = PyUnicode_Compare(name, state->str_peername) == 0;
     if (peer || PyUnicode_Compare(name, state->str_sockname) == 0)
         value = transport_ask_name(transport, peer);
-    else if (PyUnicode_Compare(name, state->str_socket) == 0)
+    else if (socket)
         value = yulapy_transport_get_trsock(transport);
     if (value != NULL && PyDict_SetItem(extra, name, value) < 0)
         Py_CLEAR(value);
