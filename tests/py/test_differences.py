@@ -74,22 +74,6 @@ def test_a_posted_handle_can_be_cancelled_safely_on_every_version(loop, loop_nam
     posted.cancel()
 
 
-def test_a_task_class_put_in_asyncios_place_is_not_used(loop, loop_name, monkeypatch):
-    class Task(asyncio.Task):
-        pass
-
-    async def main():
-        with monkeypatch.context() as patch:
-            patch.setattr(asyncio.tasks, "Task", Task)
-            task = loop.create_task(asyncio.sleep(0))
-        await task
-        return type(task)
-
-    # A task factory is the way that works everywhere.
-    expected = asyncio.Task if loop_name == "yula" else Task
-    assert loop.run_until_complete(main()) is expected
-
-
 def test_transports_and_servers_do_not_go_through_an_overridden_call_soon(loop_class, loop_name):
     class Loop(loop_class):
         seen = ()
