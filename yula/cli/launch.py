@@ -38,6 +38,8 @@ def start(options: set[str], program: list[str]) -> NoReturn:
         raise CannotStart("sys.executable is empty: no interpreter to start the program with")
     if os.pathsep in STARTUP:
         raise CannotStart(f"PYTHONPATH cannot hold a path with {os.pathsep!r} in it: {STARTUP}")
+    if sys.stdout is not None:  # closed by the shell
+        sys.stdout.flush()  # exec would drop what a sitecustomize has printed into a pipe
     os.execve(sys.executable, interpreter() + program, environment(options))
 
 
