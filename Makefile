@@ -33,6 +33,7 @@ help:
 	@echo 'make core     libyula and its C tests; needs no Python headers'
 	@echo 'make bench    the benchmarks'
 	@echo 'make lint     clang-format, clang-tidy, ruff, mypy'
+	@echo 'make format   what clang-format and ruff can settle by themselves'
 	@echo 'make asan     all tests under the address and undefined-behaviour sanitizers'
 	@echo 'make wheel    dist/: a source archive and a wheel'
 	@echo 'make clean    remove what was built (make distclean: the environments too)'
@@ -126,6 +127,12 @@ asan: test-packages $(VENV)/.stamp-test
 .PHONY: lint
 lint: $(VENV)/.stamp-lint $(VENV)/.stamp-test
 	@tools/lint.sh $(PY)
+
+.PHONY: format
+format: $(VENV)/.stamp-lint
+	@$(VENV)/bin/clang-format -i $$(git ls-files '*.c' '*.h')
+	@$(VENV)/bin/ruff check --quiet --fix . || true
+	@$(VENV)/bin/ruff format --quiet .
 
 # --- run ---------------------------------------------------------------------
 
