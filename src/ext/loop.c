@@ -559,48 +559,55 @@ static PyMemberDef loop_members[] = {
 
 static PyMethodDef loop_methods[] = {
     FAST_KEYWORDS("call_soon", yulapy_loop_call_soon,
-                  "call_soon(callback, *args, context=None)\n--\n\n"
+                  "call_soon($self, callback, *args, context=None)\n--\n\n"
                   "Call callback(*args) in the next turn, in order. Returns a "
                   "Handle.\nOnly on the loop's thread."),
-    FAST_KEYWORDS("call_soon_threadsafe", yulapy_loop_call_soon_threadsafe,
-                  "call_soon_threadsafe(callback, *args, context=None)\n--\n\n"
-                  "call_soon() from any thread; wakes the loop if it sleeps."),
-    FAST_KEYWORDS("call_later", yulapy_loop_call_later,
-                  "call_later(delay, callback, *args, context=None)\n--\n\n"
-                  "Call callback(*args) in delay seconds, never earlier. "
-                  "Returns a TimerHandle."),
+    FAST_KEYWORDS(
+        "call_soon_threadsafe", yulapy_loop_call_soon_threadsafe,
+        "call_soon_threadsafe($self, callback, *args, context=None)\n--\n\n"
+        "call_soon() from any thread; wakes the loop if it sleeps."),
+    FAST_KEYWORDS(
+        "call_later", yulapy_loop_call_later,
+        "call_later($self, delay, callback, *args, context=None)\n--\n\n"
+        "Call callback(*args) in delay seconds, never earlier. "
+        "Returns a TimerHandle."),
     FAST_KEYWORDS("call_at", yulapy_loop_call_at,
-                  "call_at(when, callback, *args, context=None)\n--\n\n"
+                  "call_at($self, when, callback, *args, context=None)\n--\n\n"
                   "Call callback(*args) at the time when, in seconds of "
                   "loop.time(), never earlier."),
     {"time", yulapy_loop_time, METH_NOARGS,
-     PyDoc_STR("time()\n--\n\nSeconds of time.monotonic()'s clock.")},
+     PyDoc_STR("time($self)\n--\n\nSeconds of time.monotonic()'s clock.")},
     {"create_future", yulapy_loop_create_future, METH_NOARGS,
-     PyDoc_STR("create_future()\n--\n\nA new asyncio.Future of this loop.")},
-    FAST_KEYWORDS("create_task", yulapy_loop_create_task,
-                  "create_task(coro, **kwargs)\n--\n\nAn asyncio.Task of this "
-                  "loop, or what the task factory makes."),
+     PyDoc_STR(
+         "create_future($self)\n--\n\nA new asyncio.Future of this loop.")},
+    FAST_KEYWORDS(
+        "create_task", yulapy_loop_create_task,
+        "create_task($self, coro, **kwargs)\n--\n\nAn asyncio.Task of this "
+        "loop, or what the task factory makes."),
     {"stop", loop_stop, METH_NOARGS,
-     PyDoc_STR("stop()\n--\n\nEnd run_forever() after the current turn.")},
+     PyDoc_STR("stop($self)\n--\n\nEnd run_forever() after the current turn.")},
     {"is_running", loop_is_running, METH_NOARGS, NULL},
     {"is_closed", loop_is_closed, METH_NOARGS, NULL},
     {"get_debug", loop_get_debug, METH_NOARGS, NULL},
     {"stats", loop_stats, METH_NOARGS,
-     PyDoc_STR("stats()\n--\n\nCounters since the loop was made, as a dict: "
-               "turns, sleeps,\ncallbacks, events, stale (events dropped "
-               "because their descriptor had\na new owner), wakeups.")},
+     PyDoc_STR(
+         "stats($self)\n--\n\nCounters since the loop was made, as a dict: "
+         "turns, sleeps,\ncallbacks, events, stale (events dropped "
+         "because their descriptor had\na new owner), wakeups.")},
     FAST_KEYWORDS("add_reader", loop_public_add_reader,
-                  "add_reader(fd, callback, *args)\n--\n\n"
+                  "add_reader($self, fd, callback, *args)\n--\n\n"
                   "Call callback(*args) whenever fd is readable "
                   "(level-triggered)."),
     FAST_KEYWORDS(
         "add_writer", loop_public_add_writer,
-        "add_writer(fd, callback, *args)\n--\n\n"
+        "add_writer($self, fd, callback, *args)\n--\n\n"
         "Call callback(*args) whenever fd is writable (level-triggered)."),
     {"remove_reader", loop_public_remove_reader, METH_O,
-     PyDoc_STR("remove_reader(fd)\n--\n\nReturns whether there was one.")},
+     PyDoc_STR(
+         "remove_reader($self, fd, /)\n--\n\nReturns whether there was one.")},
     {"remove_writer", loop_public_remove_writer, METH_O,
-     PyDoc_STR("remove_writer(fd)\n--\n\nReturns whether there was one.")},
+     PyDoc_STR(
+         "remove_writer($self, fd, /)\n--\n\nReturns whether there was one.")},
     FAST_KEYWORDS("_add_reader", loop_add_reader, ""),
     FAST_KEYWORDS("_add_writer", loop_add_writer, ""),
     {"_remove_reader", loop_remove_reader, METH_O, NULL},
@@ -612,25 +619,28 @@ static PyMethodDef loop_methods[] = {
      METH_VARARGS | METH_KEYWORDS, NULL},
     FAST_KEYWORDS(
         "sock_recv", yulapy_sock_recv,
-        "sock_recv(sock, n)\n--\n\nAwait up to n bytes; b'' at the end."),
+        "sock_recv($self, sock, n)\n--\n\nAwait up to n bytes; b'' at the end."),
     FAST_KEYWORDS(
         "sock_recv_into", yulapy_sock_recv_into,
-        "sock_recv_into(sock, buf)\n--\n\nAwait bytes in buf; their number."),
-    FAST_KEYWORDS("sock_recvfrom", yulapy_sock_recvfrom,
-                  "sock_recvfrom(sock, bufsize)\n--\n\nAwait (data, address)."),
+        "sock_recv_into($self, sock, buf)\n--\n\nAwait bytes in buf; their number."),
+    FAST_KEYWORDS(
+        "sock_recvfrom", yulapy_sock_recvfrom,
+        "sock_recvfrom($self, sock, bufsize)\n--\n\nAwait (data, address)."),
     FAST_KEYWORDS("sock_recvfrom_into", yulapy_sock_recvfrom_into,
-                  "sock_recvfrom_into(sock, buf, nbytes=0)\n--\n\n"
+                  "sock_recvfrom_into($self, sock, buf, nbytes=0)\n--\n\n"
                   "Await (number of bytes, address)."),
     FAST_KEYWORDS(
         "sock_sendall", yulapy_sock_sendall,
-        "sock_sendall(sock, data)\n--\n\nAwait that all of data is sent."),
+        "sock_sendall($self, sock, data)\n--\n\nAwait that all of data is sent."),
     FAST_KEYWORDS("sock_sendto", yulapy_sock_sendto,
-                  "sock_sendto(sock, data, address)\n--\n\n"
+                  "sock_sendto($self, sock, data, address)\n--\n\n"
                   "Await that a datagram is sent; the number of bytes."),
-    FAST_KEYWORDS("sock_accept", yulapy_sock_accept,
-                  "sock_accept(sock)\n--\n\nAwait (connection, address)."),
-    FAST_KEYWORDS("sock_connect", yulapy_sock_connect,
-                  "sock_connect(sock, address)\n--\n\nAwait the connection."),
+    FAST_KEYWORDS(
+        "sock_accept", yulapy_sock_accept,
+        "sock_accept($self, sock)\n--\n\nAwait (connection, address)."),
+    FAST_KEYWORDS(
+        "sock_connect", yulapy_sock_connect,
+        "sock_connect($self, sock, address)\n--\n\nAwait the connection."),
     {"_getaddrinfo", yulapy_loop_getaddrinfo, METH_VARARGS, NULL},
     {"_getnameinfo", yulapy_loop_getnameinfo, METH_VARARGS, NULL},
     FAST("_listen", loop_listen, ""),

@@ -255,34 +255,38 @@ static PyGetSetDef transport_getset[] = {
 
 static PyMethodDef transport_methods[] = {
     {"write", yulapy_transport_write, METH_O,
-     PyDoc_STR("write(data)\n--\n\nSend bytes. What one callback writes leaves "
-               "in one system call before the\nnext callback runs; what the "
-               "kernel does not take is queued.")},
+     PyDoc_STR(
+         "write($self, data, /)\n--\n\nSend bytes. What one callback writes leaves "
+         "in one system call before the\nnext callback runs; what the "
+         "kernel does not take is queued.")},
     {"writelines", yulapy_transport_writelines, METH_O,
-     PyDoc_STR("writelines(list_of_data)\n--\n\nwrite() for each, together.")},
+     PyDoc_STR(
+         "writelines($self, list_of_data, /)\n--\n\nwrite() for each, together.")},
     {"write_eof", yulapy_transport_write_eof, METH_NOARGS,
-     PyDoc_STR("write_eof()\n--\n\nEnd our half after what is queued.")},
+     PyDoc_STR("write_eof($self)\n--\n\nEnd our half after what is queued.")},
     {"can_write_eof", yulapy_transport_can_write_eof, METH_NOARGS, NULL},
     {"get_write_buffer_size", yulapy_transport_get_write_buffer_size,
      METH_NOARGS,
-     PyDoc_STR("get_write_buffer_size()\n--\n\nBytes not yet taken by the "
+     PyDoc_STR("get_write_buffer_size($self)\n--\n\nBytes not yet taken by the "
                "kernel.")},
     {"get_write_buffer_limits", yulapy_transport_get_write_buffer_limits,
      METH_NOARGS,
-     PyDoc_STR("get_write_buffer_limits()\n--\n\n(low, high) in bytes.")},
+     PyDoc_STR("get_write_buffer_limits($self)\n--\n\n(low, high) in bytes.")},
     {"set_write_buffer_limits",
      (PyCFunction)(void (*)(void))yulapy_transport_set_write_buffer_limits,
      METH_VARARGS | METH_KEYWORDS,
-     PyDoc_STR("set_write_buffer_limits(high=None, low=None)\n--\n\nBytes at "
-               "which the protocol is paused and resumed.")},
+     PyDoc_STR(
+         "set_write_buffer_limits($self, high=None, low=None)\n--\n\nBytes at "
+         "which the protocol is paused and resumed.")},
     {"pause_reading", transport_pause_reading, METH_NOARGS, NULL},
     {"resume_reading", transport_resume_reading, METH_NOARGS, NULL},
     {"is_reading", transport_is_reading, METH_NOARGS, NULL},
     {"close", transport_close_method, METH_NOARGS,
-     PyDoc_STR("close()\n--\n\nClose once everything written has been sent.")},
+     PyDoc_STR(
+         "close($self)\n--\n\nClose once everything written has been sent.")},
     {"is_closing", transport_is_closing, METH_NOARGS, NULL},
     {"abort", transport_abort, METH_NOARGS,
-     PyDoc_STR("abort()\n--\n\nClose now; what is queued is dropped.")},
+     PyDoc_STR("abort($self)\n--\n\nClose now; what is queued is dropped.")},
     {"set_protocol", transport_set_protocol, METH_O, NULL},
     {"get_protocol", transport_get_protocol, METH_NOARGS, NULL},
     {"get_extra_info",
