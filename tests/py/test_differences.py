@@ -10,6 +10,7 @@ import inspect
 import math
 import socket
 import sys
+import sysconfig
 import time
 
 import pytest
@@ -314,3 +315,17 @@ def test_methods_of_one_argument_take_it_by_position(loop, loop_name):
                 transport.write(data=b"x")
 
     loop.run_until_complete(main())
+
+
+# --- the interpreter ------------------------------------------------------------------------------
+
+
+@pytest.mark.yula_only
+@pytest.mark.skipif(
+    not sysconfig.get_config_var("Py_GIL_DISABLED"),
+    reason="only a free-threaded Python can do without the GIL",
+)
+def test_a_free_threaded_python_switches_its_gil_on(run_python):
+    program = "import sys; print(sys._is_gil_enabled())"
+    finished = run_python(program, options=("-W", "ignore"), env={"PYTHON_GIL": ""})
+    assert finished.out == "True\n", finished.err
