@@ -434,6 +434,7 @@ transport_end(yula_work *work, void *arg)
     PyObject *error = transport->lost_error;
 
     transport->lost_error = NULL;
+    transport->ended = true;
     yulapy_transport_keep_names(transport);
     if (transport->connected) {
         PyObject *result = transport_call(transport, state->str_connection_lost,
@@ -574,6 +575,7 @@ yulapy_stream_transport_new(yulapy_loop *loop, int fd, PyObject *sock,
     yula_work_init(&transport->end, YULA_LANE_HOST, transport_end, transport);
     struct sockaddr_storage asked;
     if (peer == NULL) { /* it must be known after a reset, too */
+        asked.ss_family = AF_UNSPEC;
         peer = (struct sockaddr *)&asked;
         peer_len = sizeof(asked);
         if (getpeername(fd, (struct sockaddr *)&asked, &peer_len) < 0)

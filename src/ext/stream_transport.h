@@ -30,6 +30,7 @@ typedef struct yulapy_transport {
     bool buffered;  /* the protocol is a BufferedProtocol */
     bool connected; /* protocol knows us: connection_lost is due */
     bool begun;     /* begin has run */
+    bool ended;     /* end has run */
     bool closing;
     bool paused;
     bool eof; /* write_eof() */

@@ -158,7 +158,9 @@ static void
 transport_finalize(PyObject *self)
 {
     yulapy_transport *transport = TRANSPORT(self);
-    if (transport->protocol == NULL || transport->loop == NULL)
+    /* set_protocol() is allowed after the end, as loop.sendfile() does */
+    if (transport->protocol == NULL || transport->ended ||
+        transport->loop == NULL)
         return;
     PyObject *error = yulapy_take_exception();
     PyObject *args[] = {self};
