@@ -333,8 +333,12 @@ stream_write_failed(yula_stream *stream, int status)
     stream->failed = true;
     stream->reading = false;
     stream->write_status = status;
-    /* Reported from a turn of its own, not from inside a write. */
-    yula_work_queue(stream->loop, &stream->failure);
+    /* Reported when the callback has returned, not from inside a write; no
+     * later, or the owner hears of it a turn after asyncio's would. */
+    if (stream->loop->in_callback > 0)
+        yula_loop_defer(stream->loop, &stream->failure);
+    else
+        yula_work_queue(stream->loop, &stream->failure);
     queue_drop(stream);
 }
 
