@@ -91,7 +91,7 @@ class _Reporter(unittest.TestResult):
             done=self._index[id(test)],
             outcome=outcome,
             detail=detail,
-            output=self._output() if outcome == "fail" else "",
+            output=self._output(),
             default_loops=DefaultLoop.constructed,
             named_loops=NamedLoop.constructed,
         )
