@@ -12,7 +12,8 @@ static _Noreturn inline void
 die_errno(const char *what)
 {
     int err = errno;
-    fprintf(stderr, "%s: %s: %s\n", program_invocation_short_name, what, strerror(err));
+    fprintf(stderr, "%s: %s: %s\n", program_invocation_short_name, what,
+            strerror(err));
     exit(1);
 }
 
@@ -30,7 +31,8 @@ number_or_die(const char *text, long min, long max)
     char *end = NULL;
     errno = 0;
     long value = strtol(text, &end, 10);
-    if (errno != 0 || end == text || *end != '\0' || value < min || value > max) {
+    if (errno != 0 || end == text || *end != '\0' || value < min ||
+        value > max) {
         fprintf(stderr, "%s: '%s' is not a number from %ld to %ld\n",
                 program_invocation_short_name, text, min, max);
         exit(2);

@@ -22,12 +22,16 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { EVENTS_AT_ONCE = 1024, SMALLEST_BUFFER = 64 * 1024 };
+enum {
+    EVENTS_AT_ONCE = 1024,
+    SMALLEST_BUFFER = 64 * 1024
+};
 
 typedef struct {
     int fd;
-    bool readable;      /* edge only: the kernel may hold data that we have not asked for */
-    char *unsent;       /* what the last send left over, or NULL */
+    bool
+        readable; /* edge only: the kernel may hold data that we have not asked for */
+    char *unsent; /* what the last send left over, or NULL */
     size_t unsent_len;
     size_t unsent_at;
 } connection;
@@ -43,7 +47,8 @@ typedef struct {
 static void
 connection_close(connection *conn)
 {
-    close(conn->fd);    /* also leaves the epoll set: there is no second descriptor */
+    close(
+        conn->fd); /* also leaves the epoll set: there is no second descriptor */
     free(conn->unsent);
     free(conn);
 }
@@ -81,7 +86,8 @@ static bool
 connection_flush(server *srv, connection *conn)
 {
     size_t left = conn->unsent_len - conn->unsent_at;
-    ssize_t sent = send(conn->fd, conn->unsent + conn->unsent_at, left, MSG_NOSIGNAL);
+    ssize_t sent = send(conn->fd, conn->unsent + conn->unsent_at, left,
+                        MSG_NOSIGNAL);
     if (sent < 0)
         return errno == EAGAIN;
     conn->unsent_at += (size_t)sent;
@@ -137,7 +143,8 @@ static void
 server_accept(server *srv)
 {
     for (;;) {
-        int fd = accept4(srv->listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        int fd = accept4(srv->listener, NULL, NULL,
+                         SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd < 0) {
             if (errno == EAGAIN)
                 return;
@@ -153,14 +160,16 @@ server_accept(server *srv)
             die("out of memory");
         conn->fd = fd;
         connection_watch(srv, conn, EPOLL_CTL_ADD,
-                         srv->edge ? EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET : EPOLLIN);
+                         srv->edge ? EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET
+                                   : EPOLLIN);
     }
 }
 
 static void
 server_listen(server *srv, uint16_t port)
 {
-    srv->listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    srv->listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC,
+                           0);
     if (srv->listener < 0)
         die_errno("socket");
     int on = 1;
@@ -199,7 +208,8 @@ server_run(server *srv)
                 server_accept(srv);
                 continue;
             }
-            bool alive = srv->edge ? connection_event_edge(srv, conn, events[i].events)
+            bool alive = srv->edge ? connection_event_edge(srv, conn,
+                                                           events[i].events)
                                    : connection_event_level(srv, conn);
             if (!alive)
                 connection_close(conn);
@@ -210,11 +220,12 @@ server_run(server *srv)
 int
 main(int argc, char **argv)
 {
-    static const struct option options[] = {{"edge", no_argument, NULL, 'e'},
-                                            {"level", no_argument, NULL, 'l'},
-                                            {"port", required_argument, NULL, 'p'},
-                                            {"size", required_argument, NULL, 's'},
-                                            {0}};
+    static const struct option options[] = {
+        {"edge", no_argument, NULL, 'e'},
+        {"level", no_argument, NULL, 'l'},
+        {"port", required_argument, NULL, 'p'},
+        {"size", required_argument, NULL, 's'},
+        {0}};
     server srv = {.edge = false};
     uint16_t port = 0;
     size_t size = 1024;
@@ -233,7 +244,9 @@ main(int argc, char **argv)
             size = (size_t)number_or_die(optarg, 1, 1L << 30);
             break;
         default:
-            fprintf(stderr, "usage: echo_server [--level | --edge] [--port N] [--size BYTES]\n");
+            fprintf(
+                stderr,
+                "usage: echo_server [--level | --edge] [--port N] [--size BYTES]\n");
             return 2;
         }
     }

@@ -7,7 +7,11 @@
 
 #include <stdint.h>
 
-enum { LATENCY_STEP_BITS = 6, LATENCY_STEPS = 1 << LATENCY_STEP_BITS, LATENCY_POWERS = 40 };
+enum {
+    LATENCY_STEP_BITS = 6,
+    LATENCY_STEPS = 1 << LATENCY_STEP_BITS,
+    LATENCY_POWERS = 40
+};
 
 typedef struct {
     uint64_t count;
@@ -24,7 +28,8 @@ latency_bucket(uint64_t ns)
     unsigned power = top - LATENCY_STEP_BITS + 1;
     if (power >= LATENCY_POWERS)
         return LATENCY_POWERS * LATENCY_STEPS - 1;
-    unsigned step = (unsigned)(ns >> (top - LATENCY_STEP_BITS)) & (LATENCY_STEPS - 1);
+    unsigned step = (unsigned)(ns >> (top - LATENCY_STEP_BITS)) &
+                    (LATENCY_STEPS - 1);
     return power * LATENCY_STEPS + step;
 }
 

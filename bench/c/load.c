@@ -32,18 +32,19 @@
 enum {
     EVENTS_AT_ONCE = 1024,
     HEADER_LEN = 16,
-    PLACES = 1 << 16,           /* how many different places a body can be cut from */
+    PLACES = 1 << 16, /* how many different places a body can be cut from */
     RECEIVE_LEN = 256 * 1024,
-    SILENCE_MS = 20000,         /* a server that answers nobody for this long has failed */
+    SILENCE_MS =
+        20000, /* a server that answers nobody for this long has failed */
 };
 
 static const uint64_t NO_LIMIT = UINT64_MAX;
 
 typedef struct {
     int fd;
-    bool busy;                  /* a request is in flight */
+    bool busy; /* a request is in flight */
     uint64_t nonce;
-    uint64_t number;            /* of the request in flight */
+    uint64_t number; /* of the request in flight */
     uint64_t started_ns;
     const char *body;
     size_t sent;
@@ -56,9 +57,9 @@ typedef struct {
     size_t size;
     size_t connections;
     client *clients;
-    char *block;                /* random bytes: PLACES + size */
-    char *received;             /* RECEIVE_LEN */
-    uint64_t may_start;         /* requests that may still be started */
+    char *block;        /* random bytes: PLACES + size */
+    char *received;     /* RECEIVE_LEN */
+    uint64_t may_start; /* requests that may still be started */
     uint64_t in_flight;
     uint64_t completed;
     latency latencies;
@@ -92,7 +93,8 @@ static _Noreturn void
 client_fail(const load *run, const client *cli, const char *what)
 {
     fprintf(stderr, "load: connection %td, request %llu, byte %zu of %zu: %s\n",
-            cli - run->clients, (unsigned long long)cli->number, cli->received, run->size, what);
+            cli - run->clients, (unsigned long long)cli->number, cli->received,
+            run->size, what);
     exit(1);
 }
 
@@ -105,11 +107,13 @@ client_send(load *run, client *cli)
         struct iovec parts[2];
         struct msghdr message = {.msg_iov = parts};
         if (cli->sent < head)
-            parts[message.msg_iovlen++] = (struct iovec){cli->header + cli->sent, head - cli->sent};
+            parts[message.msg_iovlen++] = (struct iovec){
+                cli->header + cli->sent, head - cli->sent};
         size_t body_at = cli->sent > head ? cli->sent - head : 0;
         if (run->size > head) {
             char *body = run->block + (cli->body - run->block) + body_at;
-            parts[message.msg_iovlen++] = (struct iovec){body, run->size - head - body_at};
+            parts[message.msg_iovlen++] = (struct iovec){
+                body, run->size - head - body_at};
         }
         ssize_t sent = sendmsg(cli->fd, &message, MSG_NOSIGNAL);
         if (sent < 0) {
@@ -149,7 +153,9 @@ client_check(load *run, client *cli, const char *data, size_t len)
     if (cli->received < head) {
         size_t part = len < head - cli->received ? len : head - cli->received;
         if (memcmp(data, cli->header + cli->received, part) != 0)
-            client_fail(run, cli, "wrong bytes: the header is another request's or damaged");
+            client_fail(
+                run, cli,
+                "wrong bytes: the header is another request's or damaged");
         cli->received += part;
         data += part;
         len -= part;
@@ -180,10 +186,10 @@ client_receive(load *run, client *cli)
             cli->busy = false;
             if (run->may_start > 0)
                 client_start(run, cli, now);
-            return;     /* nothing more can have arrived for the old request: it was checked */
+            return; /* nothing more can have arrived for the old request: it was checked */
         }
         if (got < RECEIVE_LEN)
-            return;     /* drained; a new edge follows what comes next */
+            return; /* drained; a new edge follows what comes next */
     }
 }
 
@@ -234,7 +240,8 @@ load_connect(load *run, const char *host, uint16_t port)
             die_errno("O_NONBLOCK");
         if (getrandom(&cli->nonce, sizeof cli->nonce, 0) != sizeof cli->nonce)
             die_errno("getrandom");
-        struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
+        struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP |
+                                              EPOLLET,
                                     .data.ptr = cli};
         if (epoll_ctl(run->epoll, EPOLL_CTL_ADD, cli->fd, &event) < 0)
             die_errno("epoll_ctl");
@@ -276,18 +283,22 @@ print_result(const load *run, uint64_t wall_ns, const server_cost *cost,
 {
     double seconds = (double)wall_ns / 1e9;
     printf("{\"requests\": %llu, \"seconds\": %.6f, \"rate\": %.1f",
-           (unsigned long long)run->completed, seconds, (double)run->completed / seconds);
-    printf(", \"p50_us\": %.2f, \"p99_us\": %.2f, \"p999_us\": %.2f, \"max_us\": %.2f",
-           (double)latency_quantile_ns(&run->latencies, 0.5) / 1e3,
-           (double)latency_quantile_ns(&run->latencies, 0.99) / 1e3,
-           (double)latency_quantile_ns(&run->latencies, 0.999) / 1e3,
-           (double)run->latencies.max_ns / 1e3);
+           (unsigned long long)run->completed, seconds,
+           (double)run->completed / seconds);
+    printf(
+        ", \"p50_us\": %.2f, \"p99_us\": %.2f, \"p999_us\": %.2f, \"max_us\": %.2f",
+        (double)latency_quantile_ns(&run->latencies, 0.5) / 1e3,
+        (double)latency_quantile_ns(&run->latencies, 0.99) / 1e3,
+        (double)latency_quantile_ns(&run->latencies, 0.999) / 1e3,
+        (double)run->latencies.max_ns / 1e3);
     if (cost != NULL) {
-        printf(", \"server_cpu_ns\": %llu", (unsigned long long)(after.cpu_ns - before.cpu_ns));
+        printf(", \"server_cpu_ns\": %llu",
+               (unsigned long long)(after.cpu_ns - before.cpu_ns));
         if (cost->counted)
-            printf(", \"server_instructions\": %llu, \"server_cycles\": %llu",
-                   (unsigned long long)(after.instructions - before.instructions),
-                   (unsigned long long)(after.cycles - before.cycles));
+            printf(
+                ", \"server_instructions\": %llu, \"server_cycles\": %llu",
+                (unsigned long long)(after.instructions - before.instructions),
+                (unsigned long long)(after.cycles - before.cycles));
         else
             printf(", \"no_counters\": \"%s\"", cost->why_not);
     }
@@ -301,7 +312,7 @@ typedef struct {
     pid_t pid;
     long warmup_ms;
     long measure_ms;
-    uint64_t requests;          /* 0: measure by time */
+    uint64_t requests; /* 0: measure by time */
     bool step;
 } settings;
 
@@ -314,7 +325,7 @@ load_measure(load *run, const settings *set)
     run->may_start = NO_LIMIT;
     load_run(run, now_ns() + (uint64_t)set->warmup_ms * 1000000u);
     if (set->step || set->requests != 0) {
-        run->may_start = 0;     /* let what is in flight come home */
+        run->may_start = 0; /* let what is in flight come home */
         load_run(run, NO_LIMIT);
         if (set->step)
             step("warm");
@@ -326,7 +337,9 @@ load_measure(load *run, const settings *set)
     if (set->pid != 0)
         before = server_cost_read(&cost);
     uint64_t begin = now_ns();
-    load_run(run, set->requests != 0 ? NO_LIMIT : begin + (uint64_t)set->measure_ms * 1000000u);
+    load_run(run, set->requests != 0
+                      ? NO_LIMIT
+                      : begin + (uint64_t)set->measure_ms * 1000000u);
     if (set->step) {
         run->may_start = 0;
         load_run(run, NO_LIMIT);
@@ -342,16 +355,17 @@ load_measure(load *run, const settings *set)
 int
 main(int argc, char **argv)
 {
-    static const struct option options[] = {{"host", required_argument, NULL, 'h'},
-                                            {"port", required_argument, NULL, 'p'},
-                                            {"connections", required_argument, NULL, 'c'},
-                                            {"size", required_argument, NULL, 's'},
-                                            {"warmup-ms", required_argument, NULL, 'w'},
-                                            {"measure-ms", required_argument, NULL, 'm'},
-                                            {"requests", required_argument, NULL, 'n'},
-                                            {"pid", required_argument, NULL, 'i'},
-                                            {"step", no_argument, NULL, 't'},
-                                            {0}};
+    static const struct option options[] = {
+        {"host", required_argument, NULL, 'h'},
+        {"port", required_argument, NULL, 'p'},
+        {"connections", required_argument, NULL, 'c'},
+        {"size", required_argument, NULL, 's'},
+        {"warmup-ms", required_argument, NULL, 'w'},
+        {"measure-ms", required_argument, NULL, 'm'},
+        {"requests", required_argument, NULL, 'n'},
+        {"pid", required_argument, NULL, 'i'},
+        {"step", no_argument, NULL, 't'},
+        {0}};
     static load run = {.size = 1024, .connections = 100};
     settings set = {.host = "127.0.0.1", .warmup_ms = 300, .measure_ms = 1000};
     for (int opt; (opt = getopt_long(argc, argv, "", options, NULL)) != -1;) {
@@ -384,9 +398,11 @@ main(int argc, char **argv)
             set.step = true;
             break;
         default:
-            fprintf(stderr, "usage: load --port N [--host IPV4] [--connections N] [--size BYTES]\n"
-                            "            [--warmup-ms N] [--measure-ms N | --requests N]\n"
-                            "            [--pid SERVER] [--step]\n");
+            fprintf(
+                stderr,
+                "usage: load --port N [--host IPV4] [--connections N] [--size BYTES]\n"
+                "            [--warmup-ms N] [--measure-ms N | --requests N]\n"
+                "            [--pid SERVER] [--step]\n");
             return 2;
         }
     }

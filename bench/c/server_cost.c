@@ -18,7 +18,8 @@ counter_open(uint64_t config, pid_t thread)
         .exclude_hv = 1,
         .inherit = 1,
     };
-    return (int)syscall(SYS_perf_event_open, &attr, thread, -1, -1, PERF_FLAG_FD_CLOEXEC);
+    return (int)syscall(SYS_perf_event_open, &attr, thread, -1, -1,
+                        PERF_FLAG_FD_CLOEXEC);
 }
 
 static bool
@@ -31,9 +32,10 @@ server_cost_open_thread(server_cost *cost, pid_t thread)
     int instructions = counter_open(PERF_COUNT_HW_INSTRUCTIONS, thread);
     int cycles = counter_open(PERF_COUNT_HW_CPU_CYCLES, thread);
     if (instructions < 0 || cycles < 0) {
-        cost->why_not = errno == EACCES || errno == EPERM ? "not permitted (perf_event_paranoid)"
-                        : errno == ENOENT                 ? "this machine has no such counters"
-                                                          : strerror(errno);
+        cost->why_not = errno == EACCES || errno == EPERM
+                            ? "not permitted (perf_event_paranoid)"
+                        : errno == ENOENT ? "this machine has no such counters"
+                                          : strerror(errno);
         return false;
     }
     cost->instructions[cost->threads] = instructions;
@@ -57,9 +59,11 @@ server_cost_open(server_cost *cost, pid_t pid)
     if (tasks == NULL)
         die_errno(path);
     cost->counted = true;
-    for (struct dirent *entry; cost->counted && (entry = readdir(tasks)) != NULL;) {
+    for (struct dirent *entry;
+         cost->counted && (entry = readdir(tasks)) != NULL;) {
         if (entry->d_name[0] != '.')
-            cost->counted = server_cost_open_thread(cost, (pid_t)atol(entry->d_name));
+            cost->counted = server_cost_open_thread(cost,
+                                                    (pid_t)atol(entry->d_name));
     }
     closedir(tasks);
 }
@@ -80,7 +84,8 @@ server_cost_read(const server_cost *cost)
     struct timespec spent;
     if (clock_gettime(cost->clock, &spent) < 0)
         die_errno("clock of the server process");
-    sample.cpu_ns = (uint64_t)spent.tv_sec * 1000000000u + (uint64_t)spent.tv_nsec;
+    sample.cpu_ns = (uint64_t)spent.tv_sec * 1000000000u +
+                    (uint64_t)spent.tv_nsec;
     for (int i = 0; cost->counted && i < cost->threads; i++) {
         sample.instructions += counter_read(cost->instructions[i]);
         sample.cycles += counter_read(cost->cycles[i]);

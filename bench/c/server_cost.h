@@ -12,12 +12,14 @@
 #include <sys/types.h>
 #include <time.h>
 
-enum { SERVER_COST_THREADS = 256 };
+enum {
+    SERVER_COST_THREADS = 256
+};
 
 typedef struct {
     clockid_t clock;
-    bool counted;                /* the counters exist and are open */
-    const char *why_not;         /* else the reason, a short text */
+    bool counted;        /* the counters exist and are open */
+    const char *why_not; /* else the reason, a short text */
     int threads;
     int instructions[SERVER_COST_THREADS];
     int cycles[SERVER_COST_THREADS];

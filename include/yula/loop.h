@@ -61,8 +61,8 @@ typedef struct yula_loop_stats {
     uint64_t sleeps;    /* polls that were allowed to sleep */
     uint64_t callbacks; /* callbacks run */
     uint64_t events;    /* events the kernel reported */
-    uint64_t stale;     /* of those, dropped: their descriptor had a new owner */
-    uint64_t wakeups;   /* times another thread had to wake the loop */
+    uint64_t stale;   /* of those, dropped: their descriptor had a new owner */
+    uint64_t wakeups; /* times another thread had to wake the loop */
     uint64_t reserved[10];
 } yula_loop_stats;
 

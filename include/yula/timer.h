@@ -13,7 +13,7 @@ typedef void (*yula_timer_cb)(yula_timer *timer, void *arg);
 
 /* Complete, so that it can be embedded; written by libyula only. */
 struct yula_timer {
-    yula_work work;   /* queued once the timer is due */
+    yula_work work; /* queued once the timer is due */
     yula_loop *loop;
     yula_timer_cb cb;
     int64_t deadline_ns; /* loop clock */

@@ -362,6 +362,7 @@ loop_drop_held(yulapy_loop *loop)
 {
     while (loop->held.next != &loop->held) {
         yulapy_held *held = loop->held.next;
+        assert(held->object != NULL); /* it is in the list */
         PyObject *object = Py_NewRef(held->object);
         held->loop_closed(object);
         yulapy_loop_let_go(held);

@@ -67,7 +67,8 @@ typedef struct yulapy_state {
     /* interned names, ORDER yulapy_names */
 #define YULAPY_NAMES(X)                                                        \
     X(Future)                                                                  \
-    X(Task) X(_accept_tls) X(_attach) X(_check_callback) X(_check_thread) X(   \
+    X(Task)                                                                    \
+    X(_accept_tls) X(_attach) X(_check_callback) X(_check_thread) X(           \
         _current_handle) X(_detach) X(_handle_signal) X(_run) X(_run_debug)    \
         X(_transport_created) X(accept_failed) X(buffer_updated) X(call_at) X( \
             call_exception_handler) X(call_soon) X(cancelled) X(close)         \

@@ -170,7 +170,7 @@ def test_closing_in_connection_made_reads_nothing(loop, how):
         ours, peer = pair()
         with peer:
             peer.send(b"never read")
-            transport, protocol = await loop.create_connection(Closes, sock=ours)
+            _transport, protocol = await loop.create_connection(Closes, sock=ours)
             await protocol.lost
         assert protocol.calls == ["made", "lost"]
         assert protocol.data == b""
@@ -515,9 +515,7 @@ def test_a_thousand_connections_come_and_go(loop):
         address = server.sockets[0].getsockname()
         for _ in range(20):
             made = len(protocols)
-            clients = [
-                (await loop.create_connection(Recorder, *address)) for _ in range(50)
-            ]
+            clients = [(await loop.create_connection(Recorder, *address)) for _ in range(50)]
             for transport, _ in clients:
                 transport.write(b"hi")
             await until(lambda made=made: len(protocols) == made + 50)

@@ -127,7 +127,7 @@ def test_a_connections_callbacks_run_in_the_context_of_its_creation(loop):
     with b:
         loop.run_until_complete(main())
     assert [call for call, _ in seen] == ["made", "data", "eof", "lost"]
-    assert "of the creator" == seen[0][1]
+    assert seen[0][1] == "of the creator"
     assert "changed since" not in {value for _, value in seen}
 
 

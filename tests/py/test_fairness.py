@@ -235,7 +235,7 @@ def test_two_hundred_busy_connections_get_equal_shares(loop):
             peer.send(b"x")
         await until(lambda: max(counts) >= 50)
         assert min(counts) >= max(counts) - 2
-        for transport, peer in ends:
+        for transport, _peer in ends:
             transport.abort()
         await turns(2)
         for _, peer in ends:

@@ -131,7 +131,7 @@ def test_a_closed_loop_with_open_transports_is_collected_with_them(loop_class):
         loop = loop_class()
 
         async def main():
-            transport, protocol = await loop.create_connection(Recorder, sock=ours)
+            _transport, protocol = await loop.create_connection(Recorder, sock=ours)
             protocol.loop = loop
             return weakref.ref(protocol)
 
@@ -151,7 +151,7 @@ def test_a_loop_dropped_open_with_an_open_transport_is_collected_with_it(loop_cl
         loop = loop_class()
 
         async def main():
-            transport, protocol = await loop.create_connection(Recorder, sock=ours)
+            _transport, protocol = await loop.create_connection(Recorder, sock=ours)
             protocol.loop = loop
             return weakref.ref(protocol)
 
@@ -165,7 +165,7 @@ def test_a_loop_dropped_open_with_an_open_transport_is_collected_with_it(loop_cl
 def test_a_closed_server_and_its_factory_are_collected(loop):
     async def main():
         token = Token()
-        server = await loop.create_server(lambda: token, "127.0.0.1", 0)
+        server = await loop.create_server(lambda kept=token: kept, "127.0.0.1", 0)
         token.server = server
         server.close()
         await server.wait_closed()

@@ -182,7 +182,7 @@ def test_timer_handles_compare_by_deadline(loop):
     early, late = loop.call_at(now, print), loop.call_at(now + 1, print)
     same = loop.call_at(now, print)
     assert early < late and early <= late and late > early and late >= early
-    assert early == same and not early == late
+    assert early == same and early != late
     assert hash(early) == hash(now)
     for handle in (early, late, same):
         handle.cancel()

@@ -33,9 +33,7 @@ class Datagrams(asyncio.DatagramProtocol):
 
 def test_datagrams_go_both_ways(loop):
     async def main():
-        server, one = await loop.create_datagram_endpoint(
-            Datagrams, local_addr=("127.0.0.1", 0)
-        )
+        server, one = await loop.create_datagram_endpoint(Datagrams, local_addr=("127.0.0.1", 0))
         address = server.get_extra_info("sockname")
         client, two = await loop.create_datagram_endpoint(Datagrams, remote_addr=address)
         client.sendto(b"question")

@@ -9,7 +9,6 @@ import threading
 import pytest
 from peers import turns, until
 
-
 senders = []
 
 

@@ -169,15 +169,11 @@ def test_start_tls_turns_a_plain_connection_into_a_tls_one(loop, server_context,
             return made[-1]
 
         server = await loop.create_server(factory, "127.0.0.1", 0)
-        plain, greeting = await loop.create_connection(
-            Recorder, *server.sockets[0].getsockname()
-        )
+        plain, greeting = await loop.create_connection(Recorder, *server.sockets[0].getsockname())
         plain.write(b"STARTTLS")
         await until(lambda: greeting.data == b"GO")
         secure = Recorder()
-        transport = await loop.start_tls(
-            plain, secure, client_context, server_hostname="localhost"
-        )
+        transport = await loop.start_tls(plain, secure, client_context, server_hostname="localhost")
         secure.connection_made(transport)
         await made[0].upgrading
         transport.write(PATTERN)

@@ -112,9 +112,7 @@ def test_both_directions_at_once_arrive_byte_for_byte(loop, kind, protocol_class
     unix=st.booleans(),
     end=st.sampled_from(["close", "write_eof"]),
 )
-def test_whatever_is_written_before_the_end_arrives_before_it(
-    loop_class, sizes, buffer, unix, end
-):
+def test_whatever_is_written_before_the_end_arrives_before_it(loop_class, sizes, buffer, unix, end):
     loop = loop_class()
     payload = [bytes([index]) * size for index, size in enumerate(sizes)]
 
@@ -123,7 +121,7 @@ def test_whatever_is_written_before_the_end_arrives_before_it(
         a, b = pair(kind, buffer=buffer)
         create = loop.create_unix_connection if unix else loop.create_connection
         one, left = await create(Recorder, sock=a)
-        two, right = await create(Recorder, sock=b)
+        _two, right = await create(Recorder, sock=b)
         for piece in payload:
             one.write(piece)
         getattr(one, end)()

@@ -6,7 +6,7 @@ import socket
 import warnings
 
 import pytest
-from peers import KINDS, Recorder, pair, turns, until, wired
+from peers import KINDS, Recorder, pair, until, wired
 
 
 @KINDS

@@ -96,8 +96,9 @@ yula__sys_accept(int fd, struct sockaddr *addr, socklen_t *addr_len)
 static inline int
 yula__sys_socket(int family, int type, int protocol)
 {
-    YULA__SYS_RETRY(int, "socket",
-                    socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, protocol))
+    YULA__SYS_RETRY(
+        int, "socket",
+        socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, protocol))
 }
 
 /* Not retried: an interrupted connect goes on by itself (POSIX). */

@@ -127,7 +127,7 @@ stream_read_to_owner(yula_stream *stream)
 
     int err = stream->ops->alloc(stream, &base, &len, stream->arg);
     if (stream->fd < 0)
-        return; /* freed by alloc */
+        return;    /* freed by alloc */
     if (err > 0) { /* not now */
         if (stream->reading)
             yula_watcher_again(&stream->watcher, 0);

@@ -38,15 +38,18 @@ typedef struct yula__request {
 } yula__request;
 
 /* sleep_state: what a poster must do after it pushed (inbox.c). */
-enum { YULA__AWAKE, YULA__ASLEEP };
+enum {
+    YULA__AWAKE,
+    YULA__ASLEEP
+};
 
 struct yula_loop {
     /* ready.c: work that runs in the next batch, and the batch being run */
     yula__list ready[YULA__LANES];
     yula__list batch[YULA__LANES];
     yula__list deferred; /* runs before the next callback */
-    yula_work *resume; /* queued if a nested turn begins in this callback */
-    yula__list dead; /* freed; runs when no callback is on the stack */
+    yula_work *resume;   /* queued if a nested turn begins in this callback */
+    yula__list dead;     /* freed; runs when no callback is on the stack */
     int in_callback;     /* depth: a nested run makes it 2 */
     int break_status;
     bool stopping;

@@ -40,8 +40,8 @@ epoll_events(uint32_t mask)
         events |= YULA_READABLE;
     if (mask & EPOLLOUT)
         events |= YULA_WRITABLE;
-    if (__builtin_expect(
-            mask & (EPOLLRDHUP | EPOLLHUP | EPOLLERR | EPOLLPRI), 0)) {
+    if (__builtin_expect(mask & (EPOLLRDHUP | EPOLLHUP | EPOLLERR | EPOLLPRI),
+                         0)) {
         if (mask & EPOLLRDHUP)
             events |= YULA_READ_CLOSED;
         if (mask & EPOLLHUP)
@@ -106,7 +106,8 @@ yula__poller_remove(yula__poller *poller, int fd)
 static int
 epoll_wait_ns(int epoll_fd, struct epoll_event *events, int64_t timeout_ns)
 {
-    static _Atomic int no_pwait2; /* a fact about the kernel, not about a loop */
+    static _Atomic int
+        no_pwait2; /* a fact about the kernel, not about a loop */
 
     YULA__SYS_FAULT("epoll_wait");
     if (timeout_ns == 0) {
