@@ -81,17 +81,16 @@ module_exec(PyObject *module)
     return PyModule_AddStringConstant(module, "version", YULA__VERSION);
 }
 
+/* clang-format off */
 #define STATE_OBJECTS(X)                                                       \
-    X(loop_type)                                                               \
-    X(handle_type)                                                             \
-    X(timer_handle_type)                                                       \
+    X(loop_type) X(handle_type) X(timer_handle_type)                           \
     X(threadsafe_handle_type) X(stream_transport_type) X(descriptor_type)      \
-        X(listener_type) X(socket_op_type) X(handle_base) X(handle_base_run)   \
-            X(future_type) X(futures) X(tasks) X(buffered_protocol)            \
-                X(transport_socket) X(extract_stack) X(socket_type)            \
-                    X(gaierror) X(address_family) X(socket_kind)               \
-                        X(lookup_type) X(failure) X(breath) X(empty_tuple)     \
-                            X(base_loop) X(names_loop)
+    X(listener_type) X(socket_op_type) X(handle_base) X(handle_base_run)       \
+    X(future_type) X(futures) X(tasks) X(buffered_protocol)                    \
+    X(transport_socket) X(extract_stack) X(socket_type) X(gaierror)            \
+    X(address_family) X(socket_kind) X(lookup_type) X(failure) X(breath)       \
+    X(empty_tuple) X(base_loop) X(names_loop)
+/* clang-format on */
 
 static int
 module_traverse(PyObject *module, visitproc visit, void *arg)

@@ -65,24 +65,18 @@ typedef struct yulapy_state {
 
     PyObject *empty_tuple;
     /* interned names, ORDER yulapy_names */
+/* clang-format off */
 #define YULAPY_NAMES(X)                                                        \
-    X(Future)                                                                  \
-    X(Task)                                                                    \
-    X(_accept_tls) X(_attach) X(_check_callback) X(_check_thread) X(           \
-        _current_handle) X(_detach) X(_handle_signal) X(_run) X(_run_debug)    \
-        X(_transport_created) X(accept_failed) X(buffer_updated) X(call_at) X( \
-            call_exception_handler) X(call_soon) X(cancelled) X(close)         \
-            X(connection_lost) X(connection_made) X(context) X(data_received)  \
-                X(done) X(eof_received) X(family) X(fatal_error) X(fileno)     \
-                    X(get_buffer) X(handle_failed) X(loop) X(name)             \
-                        X(pause_writing) X(peername) X(proto)                  \
-                            X(resume_writing) X(set_exception) X(set_result)   \
-                                X(socket) X(sockname) X(time)                  \
-                                    X(transport_unclosed) X(type)              \
-                                        X(warn_lost_write) X(write_type_error) \
-                                            X(detach) X(gettimeout)            \
-                                                X(setblocking) X(throw)        \
-                                                    X(slow_call)
+    X(Future) X(Task) X(_accept_tls) X(_attach) X(_check_callback)             \
+    X(_check_thread) X(_detach) X(_handle_signal) X(_run) X(_run_debug)        \
+    X(accept_failed) X(buffer_updated) X(call_at) X(cancelled) X(close)        \
+    X(connection_lost) X(connection_made) X(context) X(data_received)          \
+    X(done) X(eof_received) X(family) X(fatal_error) X(fileno) X(get_buffer)   \
+    X(gettimeout) X(handle_failed) X(loop) X(pause_writing) X(peername)        \
+    X(proto) X(resume_writing) X(set_exception) X(set_result) X(setblocking)   \
+    X(slow_call) X(socket) X(sockname) X(time) X(transport_unclosed) X(type)   \
+    X(warn_lost_write)
+/* clang-format on */
 #define YULAPY_NAME_FIELD(name) PyObject *str_##name;
     YULAPY_NAMES(YULAPY_NAME_FIELD)
 #undef YULAPY_NAME_FIELD
