@@ -313,6 +313,15 @@ def left_over(before):
         thread.join(2 * SLOWDOWN)
         if thread.is_alive():
             found.append(f"thread {thread!r}")
+    # A thread that can be joined gives back its thread-locals a moment later.
+    give_up = time.monotonic() + 2 * SLOWDOWN
+    while (kept := still_there(before)) and time.monotonic() < give_up:
+        time.sleep(0.01)
+    return found + kept
+
+
+def still_there(before):
+    found = []
     for _ in range(3):  # a finalizer may free the next link of a chain
         gc.collect()
     for fd, target in descriptors().items():
