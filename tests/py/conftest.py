@@ -309,19 +309,7 @@ def pytest_runtest_teardown(item):
 
 def left_over(before):
     found = [f"asyncio logged: {record.getMessage()}" for record in before["log"].records]
-    for thread in set(threading.enumerate()) - before["threads"]:
-        thread.join(2 * SLOWDOWN)
-        if thread.is_alive():
-            found.append(f"thread {thread!r}")
-    # A thread that can be joined gives back its thread-locals a moment later.
-    give_up = time.monotonic() + 2 * SLOWDOWN
-    while (kept := still_there(before)) and time.monotonic() < give_up:
-        time.sleep(0.01)
-    return found + kept
-
-
-def still_there(before):
-    found = []
+    found += living_threads(before)
     for _ in range(3):  # a finalizer may free the next link of a chain
         gc.collect()
     for fd, target in descriptors().items():
@@ -331,6 +319,14 @@ def still_there(before):
     kept = collections.Counter(kind for kind in map(type, gc.get_objects()) if is_ours(kind))
     found += [f"{count} live {kind.__module__}.{kind.__qualname__}" for kind, count in kept.items()]
     return found
+
+
+def living_threads(before):
+    # A function of its own: a variable that outlives the join would keep what the thread holds.
+    threads = set(threading.enumerate()) - before["threads"]
+    for thread in threads:
+        thread.join(2 * SLOWDOWN)
+    return [f"thread {thread!r}" for thread in threads if thread.is_alive()]
 
 
 WATCHED = (
