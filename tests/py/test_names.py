@@ -126,8 +126,7 @@ def test_a_cancelled_lookup_leaves_nothing_behind(loop):
         lookup = asyncio.ensure_future(loop.getaddrinfo("localhost", 80))
         await asyncio.sleep(0)
         lookup.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await lookup
+        await asyncio.wait([lookup])  # cancelled, unless the answer was quicker
         assert await loop.getaddrinfo("localhost", 80)
 
     loop.run_until_complete(main())

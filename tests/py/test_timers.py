@@ -4,6 +4,7 @@ import asyncio
 import gc
 import random
 import sys
+import threading
 import time
 import weakref
 
@@ -105,11 +106,11 @@ def test_a_huge_delay_is_waited_for_not_overflowed(loop, delay):
 
 @pytest.mark.yula_only(reason="asyncio passes the delay on to the selector, which clamps it")
 def test_a_loop_with_nothing_but_a_huge_delay_sleeps_and_can_be_woken(loop):
-    import threading
-
     handle = loop.call_later(1e15, print)
-    threading.Timer(0.01, loop.call_soon_threadsafe, (loop.stop,)).start()
+    waker = threading.Timer(0.01, loop.call_soon_threadsafe, (loop.stop,))
+    waker.start()
     loop.run_forever()
+    waker.join()
     handle.cancel()
 
 
