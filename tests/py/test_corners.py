@@ -61,6 +61,7 @@ def test_an_exception_of_a_protocol_is_the_same_in_debug_mode(loop):
 
 
 @KINDS
+@pytest.mark.yula_only(reason="in asyncio's child the loop runs on and reads what was sent")
 def test_what_a_callback_wrote_before_it_forked_is_sent_once(python_program, kind):
     finished = python_program(
         """
