@@ -65,7 +65,7 @@ typedef struct yulapy_state {
 
     PyObject *empty_tuple;
     /* interned names, ORDER yulapy_names */
-/* clang-format off */
+    /* clang-format off */
 #define YULAPY_NAMES(X)                                                        \
     X(Future) X(Task) X(_accept_tls) X(_attach) X(_check_callback)             \
     X(_check_thread) X(_detach) X(_handle_signal) X(_run) X(_run_debug)        \
