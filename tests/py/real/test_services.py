@@ -15,7 +15,8 @@ sys.path.insert(0, {path!r})
 import services
 with services.{name}() as service:
     print(service.process.pid, service.folder, flush=True)
-    time.sleep(1000)
+    while True:  # Python 3.14 can miss a signal that comes just before a long sleep
+        time.sleep(0.01)
 """
 
 
