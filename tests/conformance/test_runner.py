@@ -151,6 +151,16 @@ def test_too_few_tests_that_construct_a_loop_fail(tmp_path):
     assert "at least 10000 are pinned" in output
 
 
+def test_the_count_of_a_later_patch_release_is_not_asked_of_this_one(tmp_path):
+    text = '[at_least."99.0.1".B]\ntest_locks = 10000\n'
+    code, output = conformance("--module", "test_locks", "--expected", write_list(tmp_path, text))
+    assert code == 0, output
+    text += '[at_least."3.11.0".B]\ntest_locks = 20000\n'
+    code, output = conformance("--module", "test_locks", "--expected", write_list(tmp_path, text))
+    assert code == 1, output
+    assert "at least 20000 are pinned" in output
+
+
 def test_an_entry_without_a_reason_is_refused(tmp_path):
     listed = write_list(tmp_path, f'[[expect]]\ntests = ["{GOOD_TEST}"]\noutcome = "fail"\n')
     code, output = conformance("--module", "test_locks", "--expected", listed)
