@@ -37,7 +37,7 @@ def test_descriptor():
     os.open("/dev/null", os.O_RDONLY)
 
 def test_thread():
-    threading.Thread(target=time.sleep, args=(4,), daemon=True).start()
+    threading.Thread(target=time.sleep, args=(600,), daemon=True).start()
 
 def test_child():
     KEPT.append(subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE))
