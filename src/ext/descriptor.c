@@ -68,23 +68,6 @@ yulapy_waiter_leave(yulapy_waiter *waiter)
     waiter->next = NULL;
 }
 
-static void
-waiter_resolve(yulapy_loop *loop, PyObject *future)
-{
-    yulapy_state *state = loop->state;
-    PyObject *result = NULL;
-    PyObject *done = PyObject_CallMethodNoArgs(future, state->str_done);
-    if (done == Py_False) {
-        PyObject *args[] = {future, Py_None};
-        result = PyObject_VectorcallMethod(state->str_set_result, args, 2,
-                                           NULL);
-    }
-    if (PyErr_Occurred() && !yulapy_leaves_loop(loop))
-        PyErr_WriteUnraisable(future);
-    Py_XDECREF(done);
-    Py_XDECREF(result);
-}
-
 /* All of them: who finds nothing waits again. */
 static void
 waiters_wake(yulapy_descriptor *descriptor, int direction)
@@ -93,7 +76,7 @@ waiters_wake(yulapy_descriptor *descriptor, int direction)
         yulapy_waiter *waiter = descriptor->waiters[direction].next;
         PyObject *future = Py_NewRef(waiter->future);
         yulapy_waiter_leave(waiter);
-        waiter_resolve(descriptor->loop, future);
+        yulapy_future_resolve(descriptor->loop, future, Py_None, false);
         Py_DECREF(future);
     }
 }

@@ -74,24 +74,11 @@ lookup_list(yulapy_state *state, const struct addrinfo *info)
 static void
 lookup_answer(yulapy_lookup *lookup, PyObject *value)
 {
-    yulapy_loop *loop = lookup->loop;
-    yulapy_state *state = loop->state;
-    PyObject *result = NULL, *error = NULL;
+    bool failed = value == NULL;
 
-    if (value == NULL)
-        error = yulapy_take_exception();
-    PyObject *done = PyObject_CallMethodNoArgs(lookup->future, state->str_done);
-    if (done == Py_False) {
-        PyObject *args[] = {lookup->future, value != NULL ? value : error};
-        result = PyObject_VectorcallMethod(
-            value != NULL ? state->str_set_result : state->str_set_exception,
-            args, 2, NULL);
-    }
-    if (PyErr_Occurred() && !yulapy_leaves_loop(loop))
-        PyErr_WriteUnraisable(lookup->future);
-    Py_XDECREF(done);
-    Py_XDECREF(result);
-    Py_XDECREF(error);
+    if (failed)
+        value = yulapy_take_exception();
+    yulapy_future_resolve(lookup->loop, lookup->future, value, failed);
     Py_XDECREF(value);
     yulapy_loop_let_go(&lookup->held);
 }

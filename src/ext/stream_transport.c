@@ -279,29 +279,15 @@ transport_on_pressure(yula_stream *stream, bool high, void *arg)
 void
 yulapy_transport_wake_empty_waiter(yulapy_transport *transport, PyObject *error)
 {
-    yulapy_state *state = transport->loop->state;
     PyObject *waiter = transport->empty_waiter;
-    PyObject *result;
 
     if (waiter == NULL)
         return;
     transport->empty_waiter = NULL;
-    PyObject *done = PyObject_CallMethodNoArgs(waiter, state->str_done);
-    if (done == Py_False) {
-        PyObject *args[] = {waiter, error != NULL ? error : Py_None};
-        result = PyObject_VectorcallMethod(
-            error != NULL ? state->str_set_exception : state->str_set_result,
-            args, 2, NULL);
-    }
-    else {
-        result = Py_XNewRef(done);
-    }
-    if (result == NULL)
-        PyErr_WriteUnraisable(waiter);
-    else if (error == NULL)
-        transport->empty_waiter = Py_NewRef(waiter); /* until it is reset */
-    Py_XDECREF(result);
-    Py_XDECREF(done);
+    yulapy_future_resolve(transport->loop, waiter,
+                          error != NULL ? error : Py_None, error != NULL);
+    if (error == NULL) /* until it is reset */
+        transport->empty_waiter = Py_NewRef(waiter);
     Py_DECREF(waiter);
 }
 
@@ -348,23 +334,12 @@ static const yula_stream_ops transport_buffered_ops = {
 static void
 transport_answer_waiter(yulapy_transport *transport)
 {
-    yulapy_state *state = transport->loop->state;
     PyObject *waiter = transport->waiter;
+
     if (waiter == NULL)
         return;
     transport->waiter = NULL;
-    PyObject *result = NULL;
-    PyObject *cancelled = PyObject_CallMethodNoArgs(waiter,
-                                                    state->str_cancelled);
-    if (cancelled == Py_False) {
-        PyObject *args[] = {waiter, Py_None};
-        result = PyObject_VectorcallMethod(state->str_set_result, args, 2,
-                                           NULL);
-    }
-    if (PyErr_Occurred() && !yulapy_leaves_loop(transport->loop))
-        PyErr_WriteUnraisable(waiter);
-    Py_XDECREF(cancelled);
-    Py_XDECREF(result);
+    yulapy_future_resolve(transport->loop, waiter, Py_None, false);
     Py_DECREF(waiter);
 }
 

@@ -69,7 +69,7 @@ typedef struct yulapy_state {
 #define YULAPY_NAMES(X)                                                        \
     X(Future) X(Task) X(_accept_tls) X(_attach) X(_check_callback)             \
     X(_check_thread) X(_detach) X(_handle_signal) X(_run) X(_run_debug)        \
-    X(accept_failed) X(buffer_updated) X(call_at) X(cancelled) X(close)        \
+    X(accept_failed) X(buffer_updated) X(call_at) X(close)        \
     X(connection_lost) X(connection_made) X(context) X(data_received)          \
     X(done) X(eof_received) X(family) X(fatal_error) X(fileno) X(get_buffer)   \
     X(gettimeout) X(handle_failed) X(loop) X(pause_writing) X(peername)        \
@@ -210,6 +210,13 @@ PyObject *yulapy_sock_accept(PyObject *, PyObject *const *, Py_ssize_t,
                              PyObject *);
 PyObject *yulapy_sock_connect(PyObject *, PyObject *const *, Py_ssize_t,
                               PyObject *);
+
+/* --- future.c --- */
+/* Give a future its result, or its exception, unless it is done (cancelled by
+ * whoever waited). What that raises leaves the loop or is written unraisable.
+ */
+void yulapy_future_resolve(yulapy_loop *loop, PyObject *future,
+                           PyObject *outcome, bool failed);
 
 /* --- received.c --- */
 /* A bytes object with a copy of len bytes; a new reference or NULL. */
