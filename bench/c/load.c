@@ -7,7 +7,12 @@
  * header are its first bytes.
  *
  * With --pid it reads the server's CPU clock and counters itself, at the first and the last
- * moment of the measured window: no second process has to be told when that is.
+ * moment of the measured window: no second process has to be told when that is. The same holds
+ * for the server's computing threads (--progress, progress.h), whose speed is also taken alone,
+ * before the first connection and after the last (--solo-ms).
+ *
+ * With --paced it starts so many requests a second, at irregular distances, on connections that
+ * are idle; a request that finds none waits for one, and that wait is part of its latency.
  *
  * Results go to stdout as one JSON object. With --step it waits for a line on stdin between
  * warm-up and measurement and again before it closes, with no request in flight at either
@@ -15,6 +20,7 @@
  */
 #include "die.h"
 #include "latency.h"
+#include "progress.h"
 #include "server_cost.h"
 
 #include <arpa/inet.h>
@@ -26,6 +32,7 @@
 #include <sys/epoll.h>
 #include <sys/random.h>
 #include <sys/socket.h>
+#include <sys/timerfd.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -33,16 +40,19 @@ enum {
     EVENTS_AT_ONCE = 1024,
     HEADER_LEN = 16,
     PLACES = 1 << 16, /* how many different places a body can be cut from */
+    PORTS = 8,        /* listeners that the connections are spread over */
     RECEIVE_LEN = 256 * 1024,
     SILENCE_MS =
         20000, /* a server that answers nobody for this long has failed */
+    GOODBYE_MS = 2000, /* how long the last answers may take before --solo-ms */
 };
 
 static const uint64_t NO_LIMIT = UINT64_MAX;
 
 typedef struct {
     int fd;
-    bool busy; /* a request is in flight */
+    bool busy;   /* a request is in flight */
+    size_t port; /* index of the listener it is connected to */
     uint64_t nonce;
     uint64_t number; /* of the request in flight */
     uint64_t started_ns;
@@ -61,8 +71,13 @@ typedef struct {
     char *received;     /* RECEIVE_LEN */
     uint64_t may_start; /* requests that may still be started */
     uint64_t in_flight;
-    uint64_t completed;
+    uint64_t answered_ns; /* when the last answer came */
+    uint64_t completed[PORTS];
     latency latencies;
+    uint64_t
+        pace_ns; /* between requests, on average; 0: as fast as answers come */
+    uint64_t due_ns; /* paced: when the next request is to start */
+    int timer;       /* paced: fires then */
 } load;
 
 static uint64_t
@@ -142,6 +157,41 @@ client_start(load *run, client *cli, uint64_t now)
     client_send(run, cli);
 }
 
+/* Starts what is due, as far as connections are idle, and sets the timer for what follows. */
+static void
+pace_start_due(load *run, uint64_t now)
+{
+    size_t next = 0;
+    while (run->may_start > 0 && run->due_ns <= now) {
+        while (next < run->connections && run->clients[next].busy)
+            next++;
+        if (next == run->connections)
+            return; /* all busy: the next answer comes here again */
+        client_start(run, &run->clients[next], run->due_ns);
+        /* 0.5 to 1.5 of the distance, lest requests beat against some period of the server */
+        run->due_ns += run->pace_ns / 2 + mix(run->due_ns) % run->pace_ns;
+    }
+    struct itimerspec when = {
+        .it_value.tv_sec = (time_t)(run->due_ns / 1000000000u),
+        .it_value.tv_nsec = (long)(run->due_ns % 1000000000u),
+    };
+    if (timerfd_settime(run->timer, TFD_TIMER_ABSTIME, &when, NULL) < 0)
+        die_errno("timerfd_settime");
+}
+
+static void
+pace_init(load *run, uint64_t per_second)
+{
+    run->pace_ns = 1000000000u / per_second;
+    run->due_ns = now_ns();
+    run->timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+    if (run->timer < 0)
+        die_errno("timerfd_create");
+    struct epoll_event event = {.events = EPOLLIN | EPOLLET, .data.ptr = NULL};
+    if (epoll_ctl(run->epoll, EPOLL_CTL_ADD, run->timer, &event) < 0)
+        die_errno("epoll_ctl");
+}
+
 static void
 client_check(load *run, client *cli, const char *data, size_t len)
 {
@@ -181,10 +231,13 @@ client_receive(load *run, client *cli)
         if (cli->received == run->size) {
             uint64_t now = now_ns();
             latency_add(&run->latencies, now - cli->started_ns);
-            run->completed++;
+            run->completed[cli->port]++;
             run->in_flight--;
+            run->answered_ns = now;
             cli->busy = false;
-            if (run->may_start > 0)
+            if (run->pace_ns != 0)
+                pace_start_due(run, now);
+            else if (run->may_start > 0)
                 client_start(run, cli, now);
             return; /* nothing more can have arrived for the old request: it was checked */
         }
@@ -193,24 +246,43 @@ client_receive(load *run, client *cli)
     }
 }
 
+static int
+wait_ms(const load *run, uint64_t now, uint64_t deadline_ns)
+{
+    uint64_t until = run->answered_ns + SILENCE_MS * UINT64_C(1000000);
+    if (deadline_ns < until)
+        until = deadline_ns;
+    return until <= now ? 0 : (int)((until - now + 999999) / 1000000);
+}
+
 /* Runs until the deadline, or until nothing is in flight and nothing may be started. */
 static void
 load_run(load *run, uint64_t deadline_ns)
 {
     static struct epoll_event events[EVENTS_AT_ONCE];
-    uint64_t now = now_ns();
-    for (size_t i = 0; i < run->connections && run->may_start > 0; i++) {
+    uint64_t now = run->answered_ns = now_ns();
+    if (run->pace_ns != 0)
+        pace_start_due(run, now);
+    for (size_t i = 0;
+         run->pace_ns == 0 && i < run->connections && run->may_start > 0; i++) {
         if (!run->clients[i].busy)
             client_start(run, &run->clients[i], now);
     }
-    while (run->in_flight > 0 && now < deadline_ns) {
-        int count = epoll_wait(run->epoll, events, EVENTS_AT_ONCE, SILENCE_MS);
+    while ((run->in_flight > 0 || (run->pace_ns != 0 && run->may_start > 0)) &&
+           now < deadline_ns) {
+        int count = epoll_wait(run->epoll, events, EVENTS_AT_ONCE,
+                               wait_ms(run, now, deadline_ns));
         if (count < 0 && errno != EINTR)
             die_errno("epoll_wait");
-        if (count == 0)
+        if (count == 0 &&
+            now_ns() - run->answered_ns >= SILENCE_MS * UINT64_C(1000000))
             die("the server has answered nobody for 20 seconds");
         for (int i = 0; i < count; i++) {
             client *cli = events[i].data.ptr;
+            if (cli == NULL) {
+                pace_start_due(run, now_ns());
+                continue;
+            }
             if (cli->busy && cli->sent < run->size)
                 client_send(run, cli);
             if (events[i].events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
@@ -221,13 +293,16 @@ load_run(load *run, uint64_t deadline_ns)
 }
 
 static void
-load_connect(load *run, const char *host, uint16_t port)
+load_connect(load *run, const char *host, const uint16_t *ports,
+             size_t port_count)
 {
-    struct sockaddr_in addr = {.sin_family = AF_INET, .sin_port = htons(port)};
+    struct sockaddr_in addr = {.sin_family = AF_INET};
     if (inet_pton(AF_INET, host, &addr.sin_addr) != 1)
         die("--host must be an IPv4 address");
     for (size_t i = 0; i < run->connections; i++) {
         client *cli = &run->clients[i];
+        cli->port = i % port_count;
+        addr.sin_port = htons(ports[cli->port]);
         cli->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
         if (cli->fd < 0)
             die_errno("socket");
@@ -277,51 +352,161 @@ step(const char *word)
         die_errno("stdin");
 }
 
-static void
-print_result(const load *run, uint64_t wall_ns, const server_cost *cost,
-             server_cost_sample before, server_cost_sample after)
+typedef struct {
+    const char *host;
+    uint16_t ports[PORTS];
+    size_t port_count;
+    pid_t pid;
+    pid_t loop_thread;    /* 0: its CPU time is not asked for */
+    const char *progress; /* file of progress counters, or NULL */
+    long solo_ms;         /* how long the threads are watched alone, twice */
+    long
+        settle_ms; /* limit for the first answer on every connection; 0: do not wait */
+    long warmup_ms;
+    long measure_ms;
+    uint64_t requests; /* 0: measure by time */
+    uint64_t paced;    /* requests a second; 0: as fast as answers come */
+    bool step;
+} settings;
+
+typedef struct {
+    uint64_t at_ns;
+    server_cost_sample cost;
+    uint64_t loop_cpu_ns;
+    progress_sample done;
+} moment;
+
+typedef struct {
+    moment begin, end;
+    progress_sample
+        solo[4]; /* alone: before, from and to; after, from and to */
+    uint64_t
+        unanswered; /* connections without an answer when settle_ms was over */
+} window;
+
+static moment
+moment_read(const settings *set, const server_cost *cost, const progress *prog)
 {
-    double seconds = (double)wall_ns / 1e9;
+    moment now = {0};
+    if (set->pid != 0)
+        now.cost = server_cost_read(cost);
+    if (set->loop_thread != 0)
+        now.loop_cpu_ns = server_cost_thread_ns(set->pid, set->loop_thread);
+    if (set->progress != NULL)
+        now.done = progress_read(prog);
+    now.at_ns = now_ns();
+    return now;
+}
+
+static void
+print_progress(const progress *prog, const window *win)
+{
+    printf(", \"progress\": ");
+    progress_print_rates(prog, &win->begin.done, &win->end.done);
+    if (win->solo[1].at_ns != 0) {
+        printf(", \"solo_before\": ");
+        progress_print_rates(prog, &win->solo[0], &win->solo[1]);
+        printf(", \"solo_after\": ");
+        progress_print_rates(prog, &win->solo[2], &win->solo[3]);
+    }
+}
+
+static void
+print_cost(const server_cost *cost, const window *win)
+{
+    const server_cost_sample *before = &win->begin.cost,
+                             *after = &win->end.cost;
+    printf(", \"server_cpu_ns\": %llu",
+           (unsigned long long)(after->cpu_ns - before->cpu_ns));
+    if (cost->counted)
+        printf(", \"server_instructions\": %llu, \"server_cycles\": %llu",
+               (unsigned long long)(after->instructions - before->instructions),
+               (unsigned long long)(after->cycles - before->cycles));
+    else
+        printf(", \"no_counters\": \"%s\"", cost->why_not);
+}
+
+static void
+print_result(const load *run, const settings *set, const window *win,
+             const server_cost *cost, const progress *prog)
+{
+    double seconds = (double)(win->end.at_ns - win->begin.at_ns) / 1e9;
+    uint64_t completed = run->latencies.count;
     printf("{\"requests\": %llu, \"seconds\": %.6f, \"rate\": %.1f",
-           (unsigned long long)run->completed, seconds,
-           (double)run->completed / seconds);
+           (unsigned long long)completed, seconds, (double)completed / seconds);
     printf(
         ", \"p50_us\": %.2f, \"p99_us\": %.2f, \"p999_us\": %.2f, \"max_us\": %.2f",
         (double)latency_quantile_ns(&run->latencies, 0.5) / 1e3,
         (double)latency_quantile_ns(&run->latencies, 0.99) / 1e3,
         (double)latency_quantile_ns(&run->latencies, 0.999) / 1e3,
         (double)run->latencies.max_ns / 1e3);
-    if (cost != NULL) {
-        printf(", \"server_cpu_ns\": %llu",
-               (unsigned long long)(after.cpu_ns - before.cpu_ns));
-        if (cost->counted)
-            printf(
-                ", \"server_instructions\": %llu, \"server_cycles\": %llu",
-                (unsigned long long)(after.instructions - before.instructions),
-                (unsigned long long)(after.cycles - before.cycles));
-        else
-            printf(", \"no_counters\": \"%s\"", cost->why_not);
+    if (set->port_count > 1) {
+        for (size_t i = 0; i < set->port_count; i++)
+            printf("%s%.1f", i == 0 ? ", \"port_rates\": [" : ", ",
+                   (double)run->completed[i] / seconds);
+        printf("]");
     }
+    if (set->settle_ms != 0)
+        printf(", \"unanswered\": %llu", (unsigned long long)win->unanswered);
+    if (set->loop_thread != 0)
+        printf(", \"loop_cpu_ns\": %llu",
+               (unsigned long long)(win->end.loop_cpu_ns -
+                                    win->begin.loop_cpu_ns));
+    if (set->progress != NULL)
+        print_progress(prog, win);
+    if (set->pid != 0)
+        print_cost(cost, win);
     printf("}\n");
     fflush(stdout);
 }
 
-typedef struct {
-    const char *host;
-    uint16_t port;
-    pid_t pid;
-    long warmup_ms;
-    long measure_ms;
-    uint64_t requests; /* 0: measure by time */
-    bool step;
-} settings;
+static void
+watch_solo(const progress *prog, const settings *set, progress_sample *from,
+           progress_sample *to)
+{
+    struct timespec time = {set->solo_ms / 1000, set->solo_ms % 1000 * 1000000};
+    *from = progress_read(prog);
+    nanosleep(&time, NULL);
+    *to = progress_read(prog);
+}
+
+/* Lets what is in flight come home, closes all connections and gives the server a moment. */
+static void
+load_disconnect(load *run)
+{
+    run->may_start = 0;
+    load_run(run, now_ns() + GOODBYE_MS * UINT64_C(1000000));
+    for (size_t i = 0; i < run->connections; i++)
+        close(run->clients[i].fd);
+    nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL);
+}
+
+/* One request on every connection; how many were not answered in time. */
+static uint64_t
+load_settle(load *run, long settle_ms)
+{
+    run->may_start = run->connections;
+    load_run(run, now_ns() + (uint64_t)settle_ms * 1000000u);
+    return run->in_flight + run->may_start;
+}
 
 static void
 load_measure(load *run, const settings *set)
 {
     server_cost cost;
+    progress prog = {0};
+    window win = {0};
+    if (set->progress != NULL)
+        progress_open(&prog, set->progress);
     if (set->pid != 0)
         server_cost_open(&cost, set->pid);
+    if (set->solo_ms != 0)
+        watch_solo(&prog, set, &win.solo[0], &win.solo[1]);
+    load_connect(run, set->host, set->ports, set->port_count);
+    if (set->settle_ms != 0)
+        win.unanswered = load_settle(run, set->settle_ms);
+    if (set->paced != 0)
+        pace_init(run, set->paced);
     run->may_start = NO_LIMIT;
     load_run(run, now_ns() + (uint64_t)set->warmup_ms * 1000000u);
     if (set->step || set->requests != 0) {
@@ -332,25 +517,31 @@ load_measure(load *run, const settings *set)
         run->may_start = set->requests != 0 ? set->requests : NO_LIMIT;
     }
     memset(&run->latencies, 0, sizeof run->latencies);
-    run->completed = 0;
-    server_cost_sample before = {0}, after = {0};
-    if (set->pid != 0)
-        before = server_cost_read(&cost);
-    uint64_t begin = now_ns();
+    memset(run->completed, 0, sizeof run->completed);
+    win.begin = moment_read(set, &cost, &prog);
     load_run(run, set->requests != 0
                       ? NO_LIMIT
-                      : begin + (uint64_t)set->measure_ms * 1000000u);
+                      : win.begin.at_ns + (uint64_t)set->measure_ms * 1000000u);
     if (set->step) {
         run->may_start = 0;
         load_run(run, NO_LIMIT);
     }
-    uint64_t end = now_ns();
-    if (set->pid != 0)
-        after = server_cost_read(&cost);
+    win.end = moment_read(set, &cost, &prog);
     if (set->step)
         step("done");
-    print_result(run, end - begin, set->pid != 0 ? &cost : NULL, before, after);
+    if (set->solo_ms != 0) {
+        load copy = *run; /* what is answered from here on is not counted */
+        load_disconnect(&copy);
+        watch_solo(&prog, set, &win.solo[2], &win.solo[3]);
+    }
+    print_result(run, set, &win, &cost, &prog);
 }
+
+static const char USAGE[] =
+    "usage: load --port N [--port N ...] [--host IPV4] [--connections N] [--size BYTES]\n"
+    "            [--settle-ms N] [--warmup-ms N] [--measure-ms N | --requests N]\n"
+    "            [--paced N] [--pid SERVER [--loop-thread ID]] [--step]\n"
+    "            [--progress FILE [--solo-ms N]]\n";
 
 int
 main(int argc, char **argv)
@@ -360,10 +551,15 @@ main(int argc, char **argv)
         {"port", required_argument, NULL, 'p'},
         {"connections", required_argument, NULL, 'c'},
         {"size", required_argument, NULL, 's'},
+        {"settle-ms", required_argument, NULL, 'e'},
         {"warmup-ms", required_argument, NULL, 'w'},
         {"measure-ms", required_argument, NULL, 'm'},
         {"requests", required_argument, NULL, 'n'},
+        {"paced", required_argument, NULL, 'a'},
         {"pid", required_argument, NULL, 'i'},
+        {"loop-thread", required_argument, NULL, 'l'},
+        {"progress", required_argument, NULL, 'g'},
+        {"solo-ms", required_argument, NULL, 'o'},
         {"step", no_argument, NULL, 't'},
         {0}};
     static load run = {.size = 1024, .connections = 100};
@@ -374,13 +570,19 @@ main(int argc, char **argv)
             set.host = optarg;
             break;
         case 'p':
-            set.port = (uint16_t)number_or_die(optarg, 1, 65535);
+            if (set.port_count == PORTS)
+                die("too many --port");
+            set.ports[set.port_count++] = (uint16_t)number_or_die(optarg, 1,
+                                                                  65535);
             break;
         case 'c':
             run.connections = (size_t)number_or_die(optarg, 1, 100000);
             break;
         case 's':
             run.size = (size_t)number_or_die(optarg, 1, 1L << 30);
+            break;
+        case 'e':
+            set.settle_ms = number_or_die(optarg, 1, 3600000);
             break;
         case 'w':
             set.warmup_ms = number_or_die(optarg, 0, 3600000);
@@ -391,25 +593,36 @@ main(int argc, char **argv)
         case 'n':
             set.requests = (uint64_t)number_or_die(optarg, 1, 1L << 40);
             break;
+        case 'a':
+            set.paced = (uint64_t)number_or_die(optarg, 1, 1000000);
+            break;
         case 'i':
             set.pid = (pid_t)number_or_die(optarg, 1, 1L << 22);
+            break;
+        case 'l':
+            set.loop_thread = (pid_t)number_or_die(optarg, 1, 1L << 22);
+            break;
+        case 'g':
+            set.progress = optarg;
+            break;
+        case 'o':
+            set.solo_ms = number_or_die(optarg, 1, 3600000);
             break;
         case 't':
             set.step = true;
             break;
         default:
-            fprintf(
-                stderr,
-                "usage: load --port N [--host IPV4] [--connections N] [--size BYTES]\n"
-                "            [--warmup-ms N] [--measure-ms N | --requests N]\n"
-                "            [--pid SERVER] [--step]\n");
+            fputs(USAGE, stderr);
             return 2;
         }
     }
-    if (set.port == 0)
+    if (set.port_count == 0)
         die("--port is missing");
+    if (set.loop_thread != 0 && set.pid == 0)
+        die("--loop-thread needs --pid");
+    if (set.solo_ms != 0 && set.progress == NULL)
+        die("--solo-ms needs --progress");
     load_init(&run);
-    load_connect(&run, set.host, set.port);
     load_measure(&run, &set);
     return 0;
 }

@@ -36,4 +36,7 @@ void server_cost_open(server_cost *cost, pid_t pid);
 
 server_cost_sample server_cost_read(const server_cost *cost);
 
+/* CPU time of one thread of the process, in nanoseconds. */
+uint64_t server_cost_thread_ns(pid_t pid, pid_t thread);
+
 #endif

@@ -1,0 +1,1 @@
+"""What a loop does while other threads compute in Python: the rooms of gil.py."""
