@@ -79,10 +79,14 @@ def cpus() -> tuple[int | None, int | None]:
     return (usable[0], usable[1]) if len(usable) > 1 else (None, None)
 
 
-def print_header(what: dict[str, Any], interpreter: dict[str, Any], settings: str) -> None:
+def print_header(
+    what: dict[str, Any], interpreter: dict[str, Any], settings: str, *, pinned: bool = True
+) -> None:
     print(f"machine   {what['cpu']}, {what['cpus']} CPUs, {what['kernel']}")
     server, load = cpus()
-    if server is None:
+    if not pinned:
+        print("pinning   none, on purpose")
+    elif server is None:
         print("pinning   none: there is only one CPU, so server and load share it")
     else:
         print(f"pinning   server on CPU {server}, load on CPU {load}")
