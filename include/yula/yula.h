@@ -7,12 +7,18 @@
 #ifndef YULA_YULA_H
 #define YULA_YULA_H
 
+#include <yula/coroutine.h>
 #include <yula/err.h>
+#include <yula/group.h>
 #include <yula/listener.h>
+#include <yula/local.h>
 #include <yula/loop.h>
 #include <yula/resolve.h>
+#include <yula/scope.h>
 #include <yula/signal.h>
+#include <yula/stack.h>
 #include <yula/stream.h>
+#include <yula/task.h>
 #include <yula/timer.h>
 #include <yula/watcher.h>
 #include <yula/work.h>

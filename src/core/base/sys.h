@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -190,6 +191,49 @@ yula__sys_epoll_ctl(int epoll_fd, int op, int fd, struct epoll_event *event)
 {
     YULA__SYS_FAULT("epoll_ctl");
     return epoll_ctl(epoll_fd, op, fd, event) < 0 ? -errno : 0;
+}
+
+/* Memory for stacks: promised, not taken. */
+static inline int
+yula__sys_mmap_stacks(size_t len, char **out)
+{
+    YULA__SYS_FAULT("mmap");
+    void *base = mmap(NULL, len, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK,
+                      -1, 0);
+    if (base == MAP_FAILED)
+        return -errno;
+    *out = base;
+    return 0;
+}
+
+static inline int
+yula__sys_madvise(void *base, size_t len, int advice)
+{
+    YULA__SYS_FAULT("madvise");
+    return madvise(base, len, advice) < 0 ? -errno : 0;
+}
+
+static inline int
+yula__sys_mprotect(void *base, size_t len, int protection)
+{
+    YULA__SYS_FAULT("mprotect");
+    return mprotect(base, len, protection) < 0 ? -errno : 0;
+}
+
+static inline int
+yula__sys_mincore(void *base, size_t len, unsigned char *present)
+{
+    YULA__SYS_FAULT("mincore");
+    return mincore(base, len, present) < 0 ? -errno : 0;
+}
+
+static inline void
+yula__sys_munmap(void *base, size_t len)
+{
+    /* May fail if it splits a mapping and there are too many: the addresses are
+     * lost then. */
+    (void)munmap(base, len);
 }
 
 /* Cannot fail in a way that leaves the descriptor open on Linux. */

@@ -49,17 +49,23 @@ inbox_wake(yula_loop *loop)
 }
 
 void
+yula__inbox_push(yula_loop *loop, yula_work *work)
+{
+    yula_work *top = atomic_load_explicit(&loop->inbox, memory_order_relaxed);
+    do {
+        work->next = top;
+    } while (!atomic_compare_exchange_weak_explicit(
+        &loop->inbox, &top, work, memory_order_seq_cst, memory_order_relaxed));
+}
+
+void
 yula_work_post(yula_loop *loop, yula_work *work)
 {
     if (yula_loop_on_own_thread(loop)) {
         yula_work_queue(loop, work);
         return;
     }
-    yula_work *top = atomic_load_explicit(&loop->inbox, memory_order_relaxed);
-    do {
-        work->next = top;
-    } while (!atomic_compare_exchange_weak_explicit(
-        &loop->inbox, &top, work, memory_order_seq_cst, memory_order_relaxed));
+    yula__inbox_push(loop, work);
     /* Pairs with yula__inbox_may_sleep: either we see ASLEEP, or the loop sees
      * the work. */
     if (atomic_load_explicit(&loop->sleep_state, memory_order_seq_cst) ==

@@ -51,6 +51,7 @@ struct yula_loop {
     yula_work *resume;   /* queued if a nested turn begins in this callback */
     yula__list dead;     /* freed; runs when no callback is on the stack */
     int in_callback;     /* depth: a nested run makes it 2 */
+    yula_lane lane;      /* of the batch being run */
     int break_status;
     bool stopping;
     bool closed;
@@ -97,6 +98,9 @@ struct yula_loop {
     struct yula__workers *workers;
     struct yula__signals *signals;
     yula__request *requests; /* worker.c: not yet answered */
+
+    /* coro/task.c; NULL until first used */
+    struct yula__tasks *tasks;
 };
 
 static inline void *
@@ -146,6 +150,9 @@ void yula__inbox_drain(yula_loop *loop);
  * yula_work_post. */
 bool yula__inbox_may_sleep(yula_loop *loop);
 void yula__inbox_awake(yula_loop *loop);
+/* Push without waking: for the loop's own thread, when it may not touch the
+ * host lane's lists. */
+void yula__inbox_push(yula_loop *loop, yula_work *work);
 /* Whether somebody wrote to the eventfd since the last call. */
 bool yula__inbox_woken(yula_loop *loop);
 
@@ -180,6 +187,9 @@ void yula__request_add(yula_loop *loop, yula__request *request);
 void yula__request_remove(yula__request *request);
 void yula__signals_fini(yula_loop *loop);
 void yula__signals_forked(yula_loop *loop);
+
+/* coro/task.c */
+void yula__tasks_fini(yula_loop *loop);
 
 /* visit.c: every work the loop holds in the host lane, the inbox apart (its
  * items are strong roots). For a host that collects cycles. visit returns

@@ -80,7 +80,9 @@ yula__ready_run(yula_loop *loop, yula_lane lane)
     yula__list *batch = &loop->batch[lane];
     unsigned until_breath = YULA_HOST_BREATH;
     uint64_t count = 0;
+    yula_lane outer_lane = loop->lane;
 
+    loop->lane = lane;
     yula__list_prepend_all(batch, &loop->ready[lane]);
     loop->in_callback++;
     while (!yula__list_empty(batch) && loop->break_status == 0) {
@@ -96,6 +98,7 @@ yula__ready_run(yula_loop *loop, yula_lane lane)
         }
     }
     loop->in_callback--;
+    loop->lane = outer_lane;
     loop->stats.callbacks += count;
     if (!yula__list_empty(&loop->dead))
         yula__loop_free_dead(loop);

@@ -1,0 +1,105 @@
+/* coroutine.c: continued by hand, without a scheduler.
+ *
+ *  I1. caller is where the running coroutine's resume was called: yield and the
+ *      end go there.
+ *  I2. The struct lies on the coroutine's own stack.
+ * Thread: loop.
+ */
+#include <yula/coroutine.h>
+
+#include "coro/task_i.h"
+
+struct yula_coroutine {
+    yula__context context;
+    yula__context caller;
+    void *value; /* in transit, either way */
+    bool running;
+    bool ended;
+    bool started;
+    yula_coroutine_cb cb;
+    void *arg;
+    yula__stacks *stacks;
+    yula__stack *stack;
+};
+
+static void
+coroutine_begin(void *left, void *arg)
+{
+    yula_coroutine *coroutine = arg;
+
+    yula__context_arrive(&coroutine->context, left);
+    coroutine->cb(coroutine, coroutine->arg);
+    coroutine->value = NULL;
+    coroutine->ended = true;
+    yula__context_switch(&coroutine->context, &coroutine->caller, true);
+    __builtin_trap();
+}
+
+int
+yula_coroutine_new(yula_loop *loop, size_t stack_size, yula_coroutine_cb cb,
+                   void *arg, yula_coroutine **out)
+{
+    yula__stack *stack;
+
+    if (loop->closed)
+        return YULA_ECLOSED;
+    yula__tasks *tasks = yula__tasks_of(loop);
+    if (tasks == NULL)
+        return -ENOMEM;
+    int err = yula__stack_take(&tasks->stacks, stack_size, &stack);
+    if (err < 0)
+        return err;
+    uintptr_t high = (uintptr_t)stack->high - sizeof(yula_coroutine);
+    yula_coroutine *coroutine = (yula_coroutine *)(high & ~(uintptr_t)63);
+    *coroutine = (yula_coroutine){
+        .cb = cb, .arg = arg, .stacks = &tasks->stacks, .stack = stack};
+    yula__context_init(&coroutine->context, stack->low, (char *)coroutine,
+                       coroutine_begin, coroutine);
+    *out = coroutine;
+    return 0;
+}
+
+void
+yula_coroutine_free(yula_coroutine *coroutine)
+{
+    if (coroutine == NULL)
+        return;
+    yula__must(!coroutine->running); /* its stack is in use */
+    if (!coroutine->ended)
+        yula__context_drop(&coroutine->context);
+    yula__stacks *stacks = coroutine->stacks;
+    yula__stack_give(stacks, coroutine->stack);
+    yula__stacks_settle(stacks);
+}
+
+void *
+yula_coroutine_resume(yula_coroutine *coroutine, void *value)
+{
+    yula__must(!coroutine->running && !coroutine->ended); /* see the header */
+    coroutine->value = value;
+    coroutine->running = true;
+    yula__context_switch(&coroutine->caller, &coroutine->context, false);
+    coroutine->running = false;
+    return coroutine->value;
+}
+
+void *
+yula_coroutine_yield(yula_coroutine *coroutine, void *value)
+{
+    assert(coroutine->running);
+    coroutine->value = value;
+    yula__context_switch(&coroutine->context, &coroutine->caller, false);
+    return coroutine->value;
+}
+
+bool
+yula_coroutine_ended(const yula_coroutine *coroutine)
+{
+    return coroutine->ended;
+}
+
+size_t
+yula_coroutine_stack_used(const yula_coroutine *coroutine)
+{
+    return yula__stack_used(coroutine->stacks, coroutine->stack);
+}

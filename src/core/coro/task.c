@@ -1,0 +1,422 @@
+/* task.c: tasks: their life, and changing from one to the next.
+ *
+ *  I1. A task is running (tasks->current, or one that runs a loop nested), in
+ *      one queue (READY), known to whom it waits for (WAITING), or ENDED.
+ *  I2. A task that leaves hands over to the next ready one directly; at the end
+ *      of the queue, or after TASKS_HANDOVERS, to the loop's own stack (home).
+ *  I3. A task's struct lies on its stack. Both go when the last reference goes:
+ *      a running task holds one itself.
+ *  I4. While scheduled[lane] is set, run[lane] will call tasks_run; while it is
+ *      not, ready[lane] and later[lane] are empty or tasks_run is on the stack.
+ * Thread: loop.
+ */
+#include "coro/task_i.h"
+
+#include <string.h>
+#include <time.h>
+
+/* Tasks that wake each other may do so this often before the loop polls. An
+ * empty poll costs about as much as ten handovers. */
+#define TASKS_HANDOVERS 64
+
+static void tasks_run(yula_work *work, void *arg);
+
+yula__tasks *
+yula__tasks_of(yula_loop *loop)
+{
+    if (loop->tasks != NULL)
+        return loop->tasks;
+    yula__tasks *tasks = yula__alloc(loop, sizeof(*tasks));
+    if (tasks == NULL)
+        return NULL;
+    memset(tasks, 0, sizeof(*tasks));
+    tasks->loop = loop;
+    for (int lane = 0; lane < YULA__LANES; lane++)
+        yula_work_init(&tasks->run[lane], (yula_lane)lane, tasks_run, tasks);
+    yula__stacks_init(&tasks->stacks, loop);
+    yula__context_choose();
+    loop->tasks = tasks;
+    return tasks;
+}
+
+void
+yula__tasks_fini(yula_loop *loop)
+{
+    if (loop->tasks == NULL)
+        return;
+    yula__inbox_drain(loop); /* so that what is queued can be taken out */
+    for (int lane = 0; lane < YULA__LANES; lane++)
+        yula_work_cancel(&loop->tasks->run[lane]);
+    for (yula_task *task = loop->tasks->newest; task != NULL;
+         task = task->older)
+        yula__free(loop, task->locals);
+    yula__overflow_fini(loop->tasks);
+    yula__stacks_fini(&loop->tasks->stacks);
+    yula__free(loop, loop->tasks);
+    loop->tasks = NULL;
+}
+
+/* --- the scheduler ------------------------------------------------------- */
+
+/* The lists of the host lane may not be touched without the host's lock. */
+static void
+tasks_queue_work(yula_loop *loop, yula_work *work)
+{
+    if (loop->host != NULL && loop->in_callback > 0 &&
+        loop->lane == YULA_LANE_NATIVE && work->lane == YULA_LANE_HOST)
+        yula__inbox_push(loop, work);
+    else
+        yula_work_queue(loop, work);
+}
+
+/* Have tasks_run called for this lane. Inside of it that happens anyway. */
+static void
+tasks_schedule(yula__tasks *tasks, yula_lane lane)
+{
+    yula_loop *loop = tasks->loop;
+    bool same_lane = loop->host == NULL || loop->lane == lane;
+
+    if (tasks->scheduled[lane] ||
+        (yula__tasks_inside(tasks) && tasks->current->lane == lane))
+        return;
+    tasks->scheduled[lane] = true;
+    if (loop->in_callback > 0 && same_lane)
+        yula_loop_defer(loop, &tasks->run[lane]); /* right after it */
+    else
+        tasks_queue_work(loop, &tasks->run[lane]);
+}
+
+static void
+tasks_make_ready(yula__tasks *tasks, yula_task *task)
+{
+    task->state = YULA_TASK_READY;
+    yula__task_queue_append(&tasks->ready[task->lane], task);
+    tasks_schedule(tasks, (yula_lane)task->lane);
+}
+
+int64_t
+yula__tasks_coarse_now(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+static void
+tasks_append_later(yula__tasks *tasks, int lane)
+{
+    yula__task_queue *ready = &tasks->ready[lane], *later = &tasks->later[lane];
+
+    if (later->first == NULL)
+        return;
+    if (ready->first == NULL)
+        ready->first = later->first;
+    else
+        ready->last->next = later->first;
+    ready->last = later->last;
+    later->first = NULL;
+}
+
+static void
+tasks_run(yula_work *work, void *arg)
+{
+    yula__tasks *tasks = arg;
+    yula_lane lane = work->lane;
+    yula__context here;
+    /* Not NULL in a loop that a task runs nested. */
+    yula_task *outer = tasks->current;
+    yula__context *outer_home = tasks->home;
+    int outer_depth = tasks->depth;
+    unsigned outer_handovers = tasks->handovers;
+
+    tasks->scheduled[lane] = false;
+    yula_task *task = yula__task_queue_take(&tasks->ready[lane]);
+    if (task != NULL) {
+        tasks->now_ns = yula__tasks_coarse_now();
+        tasks->handovers = TASKS_HANDOVERS;
+        tasks->depth = tasks->loop->in_callback;
+        tasks->home = &here;
+        tasks->current = task;
+        yula__context_switch(&here, &task->context, false);
+        tasks->current = outer;
+        tasks->home = outer_home;
+        tasks->depth = outer_depth;
+        tasks->handovers = outer_handovers;
+        yula__stacks_settle(&tasks->stacks);
+    }
+    tasks_append_later(tasks, lane);
+    if (tasks->ready[lane].first != NULL && !tasks->scheduled[lane]) {
+        tasks->scheduled[lane] = true;
+        yula_work_queue(tasks->loop, work);
+    }
+}
+
+/* Continue somebody else. */
+static inline void
+task_switch(yula_task *task, bool ending)
+{
+    yula__tasks *tasks = task->tasks;
+    yula_task *next = NULL;
+
+#ifdef YULA__DEBUG
+    if (yula__task_switch_hook != NULL)
+        yula__task_switch_hook(task);
+#endif
+    if (tasks->handovers > 0 && tasks->loop->break_status == 0) {
+        next = yula__task_queue_take(&tasks->ready[task->lane]);
+        tasks->handovers--;
+    }
+    tasks->current = next;
+    yula__context_switch(&task->context,
+                         next != NULL ? &next->context : tasks->home, ending);
+    task->state = YULA_TASK_RUNNING;
+}
+
+#ifdef YULA__DEBUG
+void (*yula__task_switch_hook)(yula_task *task);
+#endif
+
+/* --- waiting ------------------------------------------------------------- */
+
+int
+yula_task_suspend(yula_task *task, const char *waits_for,
+                  yula_task_withdraw_cb withdraw, void *arg)
+{
+    yula__must(task != NULL && yula__tasks_inside(task->tasks) &&
+               task->tasks->current == task); /* await points are for tasks */
+    if (task->resumed) {
+        task->resumed = false;
+        return task->status;
+    }
+    if (task->interrupted && withdraw != NULL) {
+        if (withdraw(task, arg)) {
+            yula__task_delivered(task);
+            return YULA_ECANCELED;
+        }
+    }
+    task->waits_for = waits_for;
+    task->withdraw = withdraw;
+    task->withdraw_arg = arg;
+    task->waits_since_ns = task->tasks->now_ns;
+    task->state = YULA_TASK_WAITING;
+    task_switch(task, false);
+    int status = task->status;
+    if (task->interrupted && status == YULA_ECANCELED)
+        yula__task_delivered(task);
+    return status;
+}
+
+void
+yula_task_resume(yula_task *task, int status)
+{
+    task->status = status;
+    if (task->state == YULA_TASK_RUNNING) {
+        task->resumed = true;
+        return;
+    }
+    assert(task->state == YULA_TASK_WAITING);
+    task->withdraw = NULL;
+    tasks_make_ready(task->tasks, task);
+}
+
+int
+yula_task_check(yula_loop *loop)
+{
+    yula_task *task = yula_task_current(loop);
+    if (task == NULL || !task->interrupted)
+        return 0;
+    yula__task_delivered(task);
+    return YULA_ECANCELED;
+}
+
+int
+yula_task_yield(yula_loop *loop)
+{
+    yula_task *task = yula_task_current(loop);
+
+    yula__must(task != NULL); /* await points are for tasks */
+    int err = yula_task_check(loop);
+    if (err < 0)
+        return err;
+    task->state = YULA_TASK_READY;
+    yula__task_queue_append(&task->tasks->later[task->lane], task);
+    task_switch(task, false);
+    return yula_task_check(loop);
+}
+
+/* --- life ---------------------------------------------------------------- */
+
+static void
+tasks_link(yula__tasks *tasks, yula_task *task)
+{
+    task->older = tasks->newest;
+    if (tasks->newest != NULL)
+        tasks->newest->newer = task;
+    else
+        tasks->oldest = task;
+    tasks->newest = task;
+    tasks->count++;
+}
+
+static void
+tasks_unlink(yula__tasks *tasks, yula_task *task)
+{
+    if (task->newer != NULL)
+        task->newer->older = task->older;
+    else
+        tasks->newest = task->older;
+    if (task->older != NULL)
+        task->older->newer = task->newer;
+    else
+        tasks->oldest = task->newer;
+    tasks->count--;
+}
+
+static void
+task_resume_waiters(yula_task *task)
+{
+    while (task->waiters != NULL) {
+        yula__task_waiter *waiter = task->waiters;
+        task->waiters = waiter->next;
+        yula_task_resume(waiter->task, 0);
+    }
+}
+
+/* On the task's own stack; somebody else goes on from here. */
+static void
+task_end(yula_task *task, int result)
+{
+    yula__tasks *tasks = task->tasks;
+
+    assert(task->scope == NULL); /* a scope was not left */
+    if (task->locals != NULL)
+        yula__locals_drop(task); /* calls back, while this still is a task */
+    task->result = result;
+    task->state = YULA_TASK_ENDED;
+    tasks_unlink(tasks, task);
+    if (task->group != NULL)
+        yula__group_member_ended(task);
+    if (task->waiters != NULL)
+        task_resume_waiters(task);
+    if (task->on_end != NULL)
+        tasks_queue_work(tasks->loop, task->on_end);
+    yula_task_unref(task);
+    task_switch(task, true);
+    __builtin_trap();
+}
+
+static void
+task_begin(void *left, void *arg)
+{
+    yula_task *task = arg;
+
+    yula__context_arrive(&task->context, left);
+    task->state = YULA_TASK_RUNNING;
+    task_end(task, task->cb(task, task->arg));
+}
+
+/* The struct comes above the stack proper. Not in a cache line with it. */
+static yula_task *
+task_place(yula__stack *stack)
+{
+    uintptr_t high = (uintptr_t)stack->high - sizeof(yula_task);
+    return (yula_task *)(high & ~(uintptr_t)63);
+}
+
+int
+yula_task_spawn(yula_loop *loop, const yula_task_options *options,
+                yula_task_cb cb, void *arg, yula_task **out)
+{
+    static const yula_task_options defaults = {.size = sizeof(defaults)};
+    yula__stack *stack;
+
+    if (options == NULL)
+        options = &defaults;
+    if (__builtin_expect(options->size != sizeof(*options) ||
+                             (unsigned)options->lane >= YULA__LANES,
+                         0))
+        return -EINVAL;
+    if (__builtin_expect(loop->closed, 0))
+        return YULA_ECLOSED;
+    yula__tasks *tasks = yula__tasks_of(loop);
+    if (tasks == NULL)
+        return -ENOMEM;
+    int err = yula__stack_take(&tasks->stacks, options->stack_size, &stack);
+    if (err < 0)
+        return err;
+    yula_task *task = task_place(stack);
+    memset(task, 0, offsetof(yula_task, name) + 1);
+    task->tasks = tasks;
+    task->lane = (uint8_t)options->lane;
+    task->refs = out != NULL ? 2 : 1;
+    task->cb = cb;
+    task->arg = arg;
+    task->stack = stack;
+    if (options->name != NULL)
+        yula_task_set_name(task, options->name);
+    yula_task *parent = yula_task_current(loop);
+    if (parent != NULL && parent->local_count > 0) {
+        err = yula__locals_inherit(task, parent);
+        if (err < 0)
+            goto give_stack;
+    }
+    yula__context_init(&task->context, stack->low, (char *)task, task_begin,
+                       task);
+    tasks_link(tasks, task);
+    tasks_make_ready(tasks, task);
+    if (out != NULL)
+        *out = task;
+    return 0;
+give_stack:
+    yula__stack_give(&tasks->stacks, stack);
+    return err;
+}
+
+yula_task *
+yula_task_ref(yula_task *task)
+{
+    task->refs++;
+    return task;
+}
+
+void
+yula_task_unref(yula_task *task)
+{
+    if (--task->refs == 0)
+        yula__stack_give(&task->tasks->stacks, task->stack);
+}
+
+bool
+yula_task_ended(const yula_task *task)
+{
+    return task->state == YULA_TASK_ENDED;
+}
+
+int
+yula_task_result(const yula_task *task)
+{
+    return yula_task_ended(task) ? task->result : -EBUSY;
+}
+
+int
+yula_task_on_end(yula_task *task, yula_work *work)
+{
+    if (work != NULL && task->on_end != NULL)
+        return -EBUSY;
+    task->on_end = work;
+    if (work != NULL && yula_task_ended(task))
+        tasks_queue_work(task->tasks->loop, work);
+    return 0;
+}
+
+yula_task *
+yula_task_current(const yula_loop *loop)
+{
+    return yula__tasks_inside(loop->tasks) ? loop->tasks->current : NULL;
+}
+
+yula_loop *
+yula_task_loop(const yula_task *task)
+{
+    return task->tasks->loop;
+}
