@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from contention import frontier, runs
+from contention import chart, frontier, runs
 from harness import machine, process, report
 
 STYLES = ["protocol", "buffered", "streams", "sock"]
@@ -31,6 +31,11 @@ def frontier_report(options: argparse.Namespace) -> runs.Rounds:
     claims = frontier.claims(rounds, options)
     if claims:
         print(f"{claims}\n")
+    if options.chart:
+        panels = {case: frontier.points(rounds, case) for case in rounds.results}
+        drawn = {case: found for case, found in panels.items() if found}
+        options.chart.write_text(chart.draw(drawn, options.subtitle))
+        print(f"drawn: {options.chart}\n")
     return rounds
 
 
@@ -64,8 +69,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--python", help="interpreter or command for the servers (this one)")
     parser.add_argument("--env", action="append", default=[], metavar="NAME=VALUE",
                         help="for the servers")  # fmt: skip
-    parser.add_argument("--void-spread", type=float, default=0.25,
-                        help="the run is void when the control moved more (0.25)")  # fmt: skip
+    parser.add_argument("--void-spread", type=float, default=0.1,
+                        help="the run is void when the control moved more (0.1)")  # fmt: skip
     parser.add_argument("--chart", type=Path, help="frontier: draw it to this SVG file")
     parser.add_argument("--json", type=Path, help="write everything measured to this file")
     options = parser.parse_args()
@@ -99,9 +104,15 @@ def main() -> int:
     settings = (f"{options.scenario}: echo, {options.style}, {options.size} B, "
                 f"{options.rounds} rounds of {options.seconds:g} s")  # fmt: skip
     machine.print_header(what, interpreter, settings)
+    options.subtitle = f"Python {interpreter['python']}, {what['cpu']}; {settings}"
     if not options.loops:
         raise SystemExit("none of these loops is installed")
-    rounds = SCENARIOS[options.scenario](options)
+    with runs.Counters(options.python) as options.counters:
+        if not options.counters.real_time:
+            print(
+                "the CPU's speed is not taken out of the shares: no right to a real-time priority"
+            )
+        rounds = SCENARIOS[options.scenario](options)
     steady, text = runs.verdict(rounds, options.void_spread)
     print(text)
     if not steady:

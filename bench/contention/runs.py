@@ -13,11 +13,12 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from harness import machine, process, report, stats
 
 CONTROL = "asyncio"
+THREADS = 8  # computing threads that the file of counters has room for; two more are the CPU's
 SETTLE_S = 6.0  # for the first answer on every connection; starved accepts take 5 ms each
 
 Result = dict[str, Any]
@@ -43,6 +44,30 @@ class Load:
     paced: int = 0  # requests a second; 0: as fast as answers come
 
 
+class Counters:
+    """The file that computing threads count in, and the process that times the CPU beside them.
+
+    One for a whole benchmark: who reads it takes differences. path: NAME on both sides of
+    --python. real_time: whether the CPU is timed; without that the shares are noisier.
+    """
+
+    def __init__(self, python: list[str]) -> None:
+        self._stack = ExitStack()
+        folder = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-gil-"))
+        self.path = Path(folder) / "progress"
+        self.path.write_bytes(bytes(8 * (THREADS + 2)))
+        script = str(process.BENCH / "servers" / "speedometer.py")
+        command = [*python, script, "--progress", str(self.path)]
+        speedometer = process.Server("speedometer", command, machine.cpus()[0])
+        self.real_time = self._stack.enter_context(speedometer).hello()["real_time"]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+
 def subjects(options: argparse.Namespace) -> list[Subject]:
     """The loops asked for, and yula once more for each of --yula-shares."""
     found = []
@@ -54,34 +79,32 @@ def subjects(options: argparse.Namespace) -> list[Subject]:
     return found
 
 
-def server_command(subject: Subject, load: Load, counters: Path | None,
-                   options: argparse.Namespace) -> list[str]:  # fmt: skip
+def server_command(subject: Subject, load: Load, options: argparse.Namespace) -> list[str]:
     script = str(process.BENCH / "servers" / "gil_server.py")
-    command = [*options.python, script, "--loop", subject.loop, "--style", options.style,
-               "--size", str(options.size), *load.server]  # fmt: skip
-    if counters and not load.apart:
-        command += ["--compute", str(load.compute), "--progress", str(counters)]
-    return command
+    threads = 0 if load.apart else load.compute
+    return [*options.python, script, "--loop", subject.loop, "--style", options.style,
+            "--size", str(options.size), "--compute", str(threads),
+            "--progress", str(options.counters.path), *load.server]  # fmt: skip
 
 
-def client_command(hello: Result, pid: int, load: Load, counters: Path | None,
-                   options: argparse.Namespace) -> list[str]:  # fmt: skip
-    milliseconds = {
+def client_command(hello: Result, pid: int, load: Load, options: argparse.Namespace) -> list[str]:
+    durations = {
         "--settle-ms": SETTLE_S,
         "--warmup-ms": options.warmup,
         "--measure-ms": options.seconds,
     }
+    if load.compute:
+        durations["--solo-ms"] = options.solo
     command = [str(process.BUILD / "load"), "--pid", str(pid),
                "--loop-thread", str(hello["loop_threads"][0]),
+               "--progress", str(options.counters.path),
                "--connections", str(load.connections), "--size", str(options.size)]  # fmt: skip
     for port in hello["ports"]:
         command += ["--port", str(port)]
-    for name, seconds in milliseconds.items():
+    for name, seconds in durations.items():
         command += [name, str(round(seconds * 1000))]
     if load.paced:
         command += ["--paced", str(load.paced)]
-    if counters:
-        command += ["--progress", str(counters), "--solo-ms", str(round(options.solo * 1000))]
     return command
 
 
@@ -99,18 +122,29 @@ def run_client(server: process.Server, command: list[str], limit: float) -> Resu
     return result
 
 
-def add_shares(result: Result) -> None:
+def speeds(sample: list[float], threads: int) -> tuple[list[float], float]:
+    """What each thread did a second, as if the CPU had been equally fast all the time; the CPU.
+
+    The CPU's speed is the speedometer's: 1 is one loop of its own in a microsecond.
+    """
+    timed, took_ns = sample[-2:]
+    cpu = 1000 * timed / took_ns if timed else 1.0
+    return [done / cpu for done in sample[:threads]], cpu
+
+
+def add_shares(result: Result, threads: int) -> None:
     """Each thread's speed as a share of its own when the loop was idle, and that of them all."""
-    alone = [
-        (before + after) / 2
-        for before, after in zip(result["solo_before"], result["solo_after"], strict=True)
-    ]
+    now, result["cpu_speed"] = speeds(result["progress"], threads)
+    before, _ = speeds(result["solo_before"], threads)
+    after, _ = speeds(result["solo_after"], threads)
+    alone = [(one + two) / 2 for one, two in zip(before, after, strict=True)]
     if not all(alone):
         raise process.ServerFailed(f"a thread did not compute with the loop idle: {alone}")
-    result["shares"] = [now / base for now, base in zip(result["progress"], alone, strict=True)]
-    result["share"] = sum(result["progress"]) / sum(alone)
-    result["solo"] = sum(alone)
-    result["solo_moved"] = sum(result["solo_after"]) / sum(result["solo_before"]) - 1
+    result["shares"] = [did / could for did, could in zip(now, alone, strict=True)]
+    result["share"] = sum(now) / sum(alone)
+    result["computed"] = sum(now)
+    result["alone"] = sum(alone)
+    result["alone_moved"] = sum(after) / sum(before) - 1
 
 
 def add_costs(result: Result) -> None:
@@ -120,36 +154,27 @@ def add_costs(result: Result) -> None:
     result["cpu_us"] = result["server_cpu_ns"] / max(1, result["requests"]) / 1e3
 
 
-def measure(subject: Subject, load: Load, options: argparse.Namespace,
-            folder: Path | None = None) -> Result:  # fmt: skip
-    """A new server, warmed up and measured once. folder: where its counters' file is to be."""
+def measure(subject: Subject, load: Load, options: argparse.Namespace) -> Result:
+    """A new server, warmed up and measured once."""
     cpu, _ = machine.cpus()
-    threads = 1 if load.apart else load.compute
     with ExitStack() as stack:
-        if folder is None:
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-gil-")))
-        counters = folder / "progress" if threads else None
-        if counters:
-            counters.write_bytes(bytes(8 * threads))
-        command = server_command(subject, load, counters, options)
+        command = server_command(subject, load, options)
         env = [*options.env, *subject.env]
         server = stack.enter_context(process.Server(subject.label, command, cpu, env=env))
         hello = server.hello()
         if load.apart:
             script = str(process.BENCH / "servers" / "compute.py")
-            beside = [*options.python, script, "--progress", str(counters)]
+            beside = [*options.python, script, "--progress", str(options.counters.path)]
             stack.enter_context(process.Server("computing process", beside, cpu)).hello()
         limit = SETTLE_S + options.warmup + options.seconds + 2 * options.solo + 25
         began = time.monotonic()
-        result = run_client(
-            server, client_command(hello, server.pid, load, counters, options), limit
-        )
+        result = run_client(server, client_command(hello, server.pid, load, options), limit)
         result["took"] = time.monotonic() - began
         result["loop"] = hello["loop"]
         add_costs(result)
-        result["full"] = bool(counters) and not load.apart  # it has work for all its CPU
-        if counters:
-            add_shares(result)
+        if load.compute:
+            add_shares(result, load.compute)
+            result["full"] = not load.apart  # there is work for all of the CPU
         return result
 
 
@@ -210,11 +235,10 @@ def percent(value: float) -> str:
 def kept(done: Sequence[Result]) -> float:
     """The threads' share over several rounds: all they did to all they would have done alone.
 
-    Not the median of the shares: the speed of a virtual machine's CPU wanders by tens of
-    percent within a second, and a share, a quotient of two such speeds, by more.
+    Not the median of the shares: the noise of a quotient is skewed, that of a sum averages out.
     """
-    alone = sum(one["solo"] * one["seconds"] for one in done)
-    return float(sum(sum(one["progress"]) * one["seconds"] for one in done) / alone)
+    alone = sum(one["alone"] * one["seconds"] for one in done)
+    return float(sum(one["computed"] * one["seconds"] for one in done) / alone)
 
 
 def verdict(rounds: Rounds, limit: float) -> tuple[bool, str]:
@@ -222,20 +246,20 @@ def verdict(rounds: Rounds, limit: float) -> tuple[bool, str]:
 
     Their speed alone is what a share is a share of, and no loop under test touches it.
     """
-    drifts, alone, cpu = [], [], []
+    alone, moved, cpu = [], [], []
     for by_label in rounds.results.values():
         for one in by_label.get(CONTROL, []):
-            if "solo" in one:
-                drifts.append(abs(one["solo_moved"]))
-                alone.append(one["solo"])
+            if "alone" in one:
+                alone.append(one["alone"])
+                moved.append(abs(one["alone_moved"]))
         cpu += [one["cpu"] for done in by_label.values() for one in done if one.get("full")]
-    if not drifts:
+    if not alone:
         return True, f"no control ({CONTROL} was not run): stability is not judged"
-    drift = statistics.median(drifts)
-    text = (f"control: a thread's speed alone, beside idle {CONTROL}, changed by "
-            f"{drift * 100:.0f} % (median) from before a run to after it (limit "
-            f"{limit * 100:.0f} %), and {spread(alone)} from run to run")  # fmt: skip
-    if cpu and min(cpu) < 0.9:
-        slow = sum(one < 0.9 for one in cpu)
+    worst = statistics.median(moved)
+    text = (f"control: a thread's speed alone, beside idle {CONTROL}, moved {spread(alone)} from "
+            f"run to run, and {worst * 100:.0f} % (median) from before a run to after it (limit "
+            f"{limit * 100:.0f} %)")  # fmt: skip
+    slow = sum(one < 0.9 for one in cpu)
+    if slow:
         text += f"; in {slow} of {len(cpu)} runs a server got less than 90 % of its CPU"
-    return drift <= limit, text
+    return worst <= limit, text
