@@ -63,10 +63,39 @@ class _WakeupDescriptor:
 class Loop(_core.LoopBase, unix_events._UnixSelectorEventLoop):
     """An asyncio event loop. See https://docs.python.org/3/library/asyncio-eventloop.html."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, gil_spin: float | None = None, gil_share: float | None = None) -> None:
+        """Make a loop.
+
+        gil_spin   seconds to poll at most before the loop gives the interpreter lock up to sleep,
+                   while other threads want it; 0 never polls. None: what the environment variable
+                   YULA_GIL_SPIN says, or 0.0005.
+        gil_share  the part of the lock's time that the loop takes while other threads want it,
+                   above 0 and at most 1. None: YULA_GIL_SHARE, or 0.6.
+
+        Both cost nothing while no other thread computes in Python. See docs/gil.md.
+        """
         super().__init__(_WatchedDescriptors(self))  # type: ignore[arg-type]
+        try:
+            self._set_up_gil("gil_spin", gil_spin)
+            self._set_up_gil("gil_share", gil_share)
+        except BaseException:
+            self.close()
+            raise
         self._wakeup_fd_is_ours = False
         _loops.add(self)
+
+    def _set_up_gil(self, name: str, value: float | None) -> None:
+        if value is not None:
+            setattr(self, name, value)
+            return
+        variable = f"YULA_{name.upper()}"
+        text = os.environ.get(variable)
+        if not text:
+            return
+        try:
+            setattr(self, name, float(text))
+        except ValueError as error:
+            raise ValueError(f"environment variable {variable}: {error}") from None
 
     def _make_self_pipe(self) -> None:
         self._csock: Any = _WakeupDescriptor(self)

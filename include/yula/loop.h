@@ -36,6 +36,11 @@ typedef struct yula_host {
      * threads have their share. A result other than 0 ends the turn as
      * yula_loop_break(loop, result) does. */
     int (*breathe)(void *arg);
+    /* Called with the lock held when the loop has nothing to do, before it
+     * gives the lock up to sleep, and again after every poll that found
+     * nothing: true to poll once more instead. May shorten the sleep. NULL:
+     * sleep at once. */
+    bool (*linger)(void *arg, int64_t *timeout_ns);
     void *arg;
 } yula_host;
 

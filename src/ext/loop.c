@@ -397,24 +397,10 @@ loop_forked(PyObject *self, PyObject *unused)
     yulapy_loop *loop = (yulapy_loop *)self;
     loop->closed = 1;
     Py_CLEAR(loop->thread_id);
+    yulapy_gil_forked(loop);
     if (loop->core != NULL)
         yula_loop_forked(loop->core);
     Py_RETURN_NONE;
-}
-
-static PyObject *
-loop_stats(PyObject *self, PyObject *unused)
-{
-    yulapy_loop *loop = (yulapy_loop *)self;
-    yula_loop_stats stats;
-
-    if (yulapy_loop_check_open(loop) < 0)
-        return NULL;
-    yula_loop_get_stats(loop->core, &stats);
-    return Py_BuildValue("{sKsKsKsKsKsK}", "turns", stats.turns, "sleeps",
-                         stats.sleeps, "callbacks", stats.callbacks, "events",
-                         stats.events, "stale", stats.stale, "wakeups",
-                         stats.wakeups);
 }
 
 static PyObject *
@@ -437,6 +423,7 @@ loop_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
         return NULL;
     loop->state = state;
     loop->held.next = loop->held.prev = &loop->held;
+    yulapy_gil_init(&loop->gil);
     yula_host host;
     yulapy_gil_host(loop, &host);
     yula_loop_options options = {.size = sizeof(options), .host = &host};
@@ -543,6 +530,14 @@ static PyGetSetDef loop_getset[] = {
     LOOP_FLAG("_closed", closed),
     LOOP_FLAG("_debug", debug),
     LOOP_FLAG("_stopping", stopping),
+    {"gil_spin", yulapy_loop_get_gil_spin, yulapy_loop_set_gil_spin,
+     PyDoc_STR("Seconds to poll at most before the loop gives the lock up to "
+               "sleep,\nwhile other threads want it."),
+     NULL},
+    {"gil_share", yulapy_loop_get_gil_share, yulapy_loop_set_gil_share,
+     PyDoc_STR("The part of the lock's time that the loop takes while other "
+               "threads\nwant it: above 0, at most 1."),
+     NULL},
     {NULL},
 };
 
@@ -590,11 +585,12 @@ static PyMethodDef loop_methods[] = {
     {"is_running", loop_is_running, METH_NOARGS, NULL},
     {"is_closed", loop_is_closed, METH_NOARGS, NULL},
     {"get_debug", loop_get_debug, METH_NOARGS, NULL},
-    {"stats", loop_stats, METH_NOARGS,
+    {"stats", yulapy_loop_stats, METH_NOARGS,
      PyDoc_STR(
          "stats($self)\n--\n\nCounters since the loop was made, as a dict: "
          "turns, sleeps,\ncallbacks, events, stale (events dropped "
-         "because their descriptor had\na new owner), wakeups.")},
+         "because their descriptor had\na new owner), wakeups, and 'gil', a "
+         "dict of what the interpreter\nlock cost (docs/gil.md).")},
     FAST_KEYWORDS("add_reader", loop_public_add_reader,
                   "add_reader($self, fd, callback, *args)\n--\n\n"
                   "Call callback(*args) whenever fd is readable "

@@ -69,7 +69,7 @@ module_exec(PyObject *module)
         return -1;
     YULAPY_NAMES(NAME_INTERN)
 #undef NAME_INTERN
-    if (state_import(state) < 0 || yulapy_gil_init(state) < 0 ||
+    if (state_import(state) < 0 || yulapy_gil_add(state) < 0 ||
         yulapy_handle_add_types(module, state) < 0 ||
         yulapy_descriptor_add_type(module, state) < 0 ||
         yulapy_socket_op_add_type(module, state) < 0 ||
@@ -89,7 +89,9 @@ module_exec(PyObject *module)
     X(future_type) X(futures) X(tasks) X(buffered_protocol)                    \
     X(transport_socket) X(extract_stack) X(socket_type) X(gaierror)            \
     X(address_family) X(socket_kind) X(lookup_type) X(failure) X(breath)       \
-    X(empty_tuple) X(base_loop) X(names_loop)
+    X(empty_tuple) X(base_loop) X(names_loop)                                  \
+    X(switch_interval.get) X(switch_interval.set)                              \
+    X(switch_interval.lowered_seconds) X(switch_interval.default_seconds)
 /* clang-format on */
 
 static int

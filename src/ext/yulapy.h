@@ -18,8 +18,8 @@
 
 #include "base/list.h"
 #include "base/sys.h"
-
-typedef struct yulapy_loop yulapy_loop;
+#include "gil.h"
+#include "switch_interval.h"
 
 /* Where the slots of asyncio's Handle classes are (handle.c). */
 typedef struct yulapy_handle_layout {
@@ -29,7 +29,7 @@ typedef struct yulapy_handle_layout {
     Py_ssize_t handle_extra, timer_extra, threadsafe_extra; /* our part */
 } yulapy_handle_layout;
 
-typedef struct yulapy_state {
+struct yulapy_state {
     PyTypeObject *loop_type;
     PyTypeObject *handle_type;
     PyTypeObject *timer_handle_type;
@@ -59,6 +59,7 @@ typedef struct yulapy_state {
     PyObject *socket_kind;        /* socket.SocketKind */
     PyObject *failure;            /* module yula.failure */
     PyObject *breath;             /* an empty Python function (gil.c) */
+    yulapy_switch_interval switch_interval;
     PyObject *base_loop;  /* asyncio.selector_events.BaseSelectorEventLoop */
     PyObject *names_loop; /* ('loop',), for keyword calls */
     bool server_takes_transport; /* Server._attach(transport): 3.13 */
@@ -80,7 +81,7 @@ typedef struct yulapy_state {
 #define YULAPY_NAME_FIELD(name) PyObject *str_##name;
     YULAPY_NAMES(YULAPY_NAME_FIELD)
 #undef YULAPY_NAME_FIELD
-} yulapy_state;
+};
 
 /* An object the loop keeps alive, in a list that the loop's traverse walks. */
 typedef struct yulapy_held {
@@ -115,9 +116,7 @@ struct yulapy_loop {
     PyObject *spare;
     size_t spare_capacity;
 
-    /* gil.c */
-    PyThreadState *tstate;
-    unsigned breaths;
+    yulapy_gil gil;
 
     /* free handles, linked through their first word (handle.c) */
     PyObject *free_handles[2];
@@ -128,6 +127,13 @@ struct yulapy_loop {
 yulapy_state *yulapy_state_of_type(PyTypeObject *type);
 
 /* --- gil.c: see gil.h --- */
+
+/* --- stats.c: stats() and the settings, for the loop's tables --- */
+PyObject *yulapy_loop_stats(PyObject *self, PyObject *unused);
+PyObject *yulapy_loop_get_gil_spin(PyObject *self, void *unused);
+int yulapy_loop_set_gil_spin(PyObject *self, PyObject *value, void *unused);
+PyObject *yulapy_loop_get_gil_share(PyObject *self, void *unused);
+int yulapy_loop_set_gil_share(PyObject *self, PyObject *value, void *unused);
 
 /* --- loop.c --- */
 /* 0, or -1 with RuntimeError "Event loop is closed". */

@@ -13,9 +13,6 @@
 
 #include "base/alloc.h"
 
-/* A turn that need not poll costs a quarter of one that does. */
-#define LOOP_TURNS_UNPOLLED 16
-
 static int64_t
 loop_monotonic(void *arg)
 {
@@ -116,21 +113,7 @@ yula_loop_forked(yula_loop *loop)
     yula__poller_fini(&loop->poller);
 }
 
-/* --- waiting ------------------------------------------------------------- */
-
-static int64_t
-loop_timeout(yula_loop *loop, int64_t deadline_ns)
-{
-    if (deadline_ns <= 0 || yula__ready_any(loop))
-        return 0;
-    int64_t timer_ns = yula__timers_next(loop);
-    if (timer_ns < deadline_ns)
-        deadline_ns = timer_ns;
-    if (deadline_ns == YULA_NEVER)
-        return YULA_NEVER;
-    int64_t timeout_ns = deadline_ns - yula_loop_now(loop);
-    return timeout_ns > 0 ? timeout_ns : 0;
-}
+/* --- collecting ----------------------------------------------------------- */
 
 /* Work of the native lane runs without the host's lock: give it up if the
  * sleep has not done so. Returns whether the lock is given up now. */
@@ -164,33 +147,12 @@ loop_collect(yula_loop *loop, int64_t deadline_ns)
     for (int lane = 0; lane < YULA__LANES; lane++)
         yula__list_prepend_all(&loop->ready[lane], &loop->batch[lane]);
 
-    int64_t timeout_ns = loop_timeout(loop, deadline_ns);
-    if (loop->break_status != 0) /* the clock failed */
-        timeout_ns = 0;
-    if (timeout_ns > 0 && !yula__inbox_may_sleep(loop))
-        timeout_ns = 0;
-    bool released = timeout_ns > 0 && loop->host != NULL;
-    int events = 0, status = 0;
-
-    /* With nothing to watch and no sleep there is little the kernel could tell:
-     * the inbox is read directly. But signals must be seen, and a wake-up not
-     * polled for would keep yula_loop_fd readable, and a foreign loop from ever
-     * sleeping. */
-    if (timeout_ns > 0 || loop->watched > 0 || yula__inbox_woken(loop) ||
-        loop->until_poll-- == 0) {
-        loop->until_poll = LOOP_TURNS_UNPOLLED - 1;
-        if (released)
-            loop->host->release(loop->host->arg);
-        events = yula__poller_wait(&loop->poller, timeout_ns, loop->events);
-        if (timeout_ns > 0) {
-            yula__inbox_awake(loop);
-            loop->stats.sleeps++;
-        }
-        if (events < 0) {
-            if (events != -EINTR)
-                status = events;
-            events = 0;
-        }
+    bool released = false;
+    int status = 0;
+    int events = yula__loop_wait(loop, deadline_ns, &released);
+    if (events < 0) {
+        status = events;
+        events = 0;
     }
     if (loop->host != NULL) {
         released = loop_run_native(loop, events, released, &status);

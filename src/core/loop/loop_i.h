@@ -124,6 +124,11 @@ yula__free(yula_loop *loop, void *memory)
 /* loop.c: a number no other thread of the process ever has. */
 uint64_t yula__thread_token(void);
 
+/* wait.c: poll, asleep until the deadline (loop clock) if nothing is ready
+ * before. released: whether the host's lock was given up, and still is. Returns
+ * the number of events, or a poll error. */
+int yula__loop_wait(yula_loop *loop, int64_t deadline_ns, bool *released);
+
 /* ready.c */
 int yula__ready_run(yula_loop *loop, yula_lane lane);
 void yula__ready_run_deferred(yula_loop *loop);
