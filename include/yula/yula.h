@@ -7,6 +7,7 @@
 #ifndef YULA_YULA_H
 #define YULA_YULA_H
 
+#include <yula/channel.h>
 #include <yula/coroutine.h>
 #include <yula/err.h>
 #include <yula/group.h>
@@ -18,6 +19,7 @@
 #include <yula/signal.h>
 #include <yula/stack.h>
 #include <yula/stream.h>
+#include <yula/sync.h>
 #include <yula/task.h>
 #include <yula/timer.h>
 #include <yula/watcher.h>
