@@ -1,4 +1,4 @@
-/* echo_server.c: the bare limit. A TCP echo server on epoll with nothing above it.
+/* echo_server.c: the bare limit. An echo server on epoll with nothing above it.
  *
  * One recv and one send a request, from one buffer that is larger than the message, so that
  * what is measured is the kernel and 150 instructions of ours. Two forms, chosen by argument;
@@ -8,7 +8,8 @@
  *   edge   registered once for both directions, edge-triggered; a short read means drained
  *          unless the event also carried RDHUP, HUP or ERR (data and FIN arrive as one event)
  *
- * Prints {"port": N, ...} on one line when it listens. Ends by a signal.
+ * Over TCP, or with --unix PATH over a Unix socket. Prints {"port": N, ...} on one line when it
+ * listens. Ends by a signal.
  */
 #include "die.h"
 
@@ -20,6 +21,7 @@
 #include <stddef.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 enum {
@@ -40,6 +42,7 @@ typedef struct {
     int epoll;
     int listener;
     bool edge;
+    bool is_unix;
     char *buffer;
     size_t buffer_len;
 } server;
@@ -153,7 +156,8 @@ server_accept(server *srv)
             die_errno("accept4");
         }
         int on = 1;
-        if (setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) < 0)
+        if (!srv->is_unix &&
+            setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) < 0)
             die_errno("TCP_NODELAY");
         connection *conn = calloc(1, sizeof *conn);
         if (conn == NULL)
@@ -165,8 +169,8 @@ server_accept(server *srv)
     }
 }
 
-static void
-server_listen(server *srv, uint16_t port)
+static uint16_t
+listen_tcp(server *srv, uint16_t port)
 {
     srv->listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC,
                            0);
@@ -180,15 +184,41 @@ server_listen(server *srv, uint16_t port)
                                .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     if (bind(srv->listener, (struct sockaddr *)&addr, sizeof addr) < 0)
         die_errno("bind");
-    if (listen(srv->listener, 4096) < 0)
-        die_errno("listen");
     socklen_t addr_len = sizeof addr;
     if (getsockname(srv->listener, (struct sockaddr *)&addr, &addr_len) < 0)
         die_errno("getsockname");
+    return ntohs(addr.sin_port);
+}
+
+static void
+listen_unix(server *srv, const char *path)
+{
+    srv->is_unix = true;
+    srv->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC,
+                           0);
+    if (srv->listener < 0)
+        die_errno("socket");
+    struct sockaddr_un addr = {.sun_family = AF_UNIX};
+    if (strlen(path) >= sizeof addr.sun_path)
+        die("--unix: the path is too long");
+    memcpy(addr.sun_path, path, strlen(path) + 1);
+    if (bind(srv->listener, (struct sockaddr *)&addr, sizeof addr) < 0)
+        die_errno("bind");
+}
+
+static void
+server_listen(server *srv, uint16_t port, const char *path)
+{
+    if (path != NULL)
+        listen_unix(srv, path);
+    else
+        port = listen_tcp(srv, port);
+    if (listen(srv->listener, 4096) < 0)
+        die_errno("listen");
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = NULL};
     if (epoll_ctl(srv->epoll, EPOLL_CTL_ADD, srv->listener, &event) < 0)
         die_errno("epoll_ctl");
-    printf("{\"port\": %d, \"loop\": \"c-%s\"}\n", ntohs(addr.sin_port),
+    printf("{\"port\": %d, \"loop\": \"c-%s\"}\n", port,
            srv->edge ? "edge" : "level");
     if (fflush(stdout) != 0)
         die_errno("stdout");
@@ -225,10 +255,12 @@ main(int argc, char **argv)
         {"level", no_argument, NULL, 'l'},
         {"port", required_argument, NULL, 'p'},
         {"size", required_argument, NULL, 's'},
+        {"unix", required_argument, NULL, 'u'},
         {0}};
     server srv = {.edge = false};
     uint16_t port = 0;
     size_t size = 1024;
+    const char *path = NULL;
     for (int opt; (opt = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         switch (opt) {
         case 'e':
@@ -243,10 +275,14 @@ main(int argc, char **argv)
         case 's':
             size = (size_t)number_or_die(optarg, 1, 1L << 30);
             break;
+        case 'u':
+            path = optarg;
+            break;
         default:
             fprintf(
                 stderr,
-                "usage: echo_server [--level | --edge] [--port N] [--size BYTES]\n");
+                "usage: echo_server [--level | --edge] [--port N | --unix PATH]\n"
+                "                   [--size BYTES]\n");
             return 2;
         }
     }
@@ -258,6 +294,6 @@ main(int argc, char **argv)
     srv.epoll = epoll_create1(EPOLL_CLOEXEC);
     if (srv.epoll < 0)
         die_errno("epoll_create1");
-    server_listen(&srv, port);
+    server_listen(&srv, port, path);
     server_run(&srv);
 }

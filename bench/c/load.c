@@ -6,6 +6,9 @@
  * to another connection or another request does not compare equal. Messages shorter than the
  * header are its first bytes.
  *
+ * With --reconnect every request has a connection of its own: connect, one message each way,
+ * close. A datagram that does not come back is not sent again; it is counted as lost.
+ *
  * With --pid it reads the server's CPU clock and counters itself, at the first and the last
  * moment of the measured window: no second process has to be told when that is. The same holds
  * for the server's computing threads (--progress, progress.h), whose speed is also taken alone,
@@ -22,19 +25,14 @@
 #include "latency.h"
 #include "progress.h"
 #include "server_cost.h"
+#include "tls.h"
+#include "wire.h"
 
-#include <arpa/inet.h>
-#include <fcntl.h>
 #include <getopt.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stddef.h>
 #include <sys/epoll.h>
 #include <sys/random.h>
-#include <sys/socket.h>
 #include <sys/timerfd.h>
-#include <sys/uio.h>
-#include <unistd.h>
 
 enum {
     EVENTS_AT_ONCE = 1024,
@@ -43,14 +41,16 @@ enum {
     PORTS = 8,        /* listeners that the connections are spread over */
     RECEIVE_LEN = 256 * 1024,
     SILENCE_MS =
-        20000, /* a server that answers nobody for this long has failed */
+        20000,     /* a server that answers nobody for this long has failed */
+    LOST_MS = 500, /* a datagram that is not back after this was dropped */
+    SOURCES = 8,   /* of our own addresses, with --reconnect */
     GOODBYE_MS = 2000, /* how long the last answers may take before --solo-ms */
 };
 
 static const uint64_t NO_LIMIT = UINT64_MAX;
 
 typedef struct {
-    int fd;
+    wire to;
     bool busy;   /* a request is in flight */
     size_t port; /* index of the listener it is connected to */
     uint64_t nonce;
@@ -66,6 +66,10 @@ typedef struct {
     int epoll;
     size_t size;
     size_t connections;
+    wire_address servers[PORTS]; /* which differ in the port only */
+    size_t server_count;
+    bool reconnect;
+    long silence_ms;
     client *clients;
     char *block;        /* random bytes: PLACES + size */
     char *received;     /* RECEIVE_LEN */
@@ -119,18 +123,11 @@ client_send(load *run, client *cli)
 {
     while (cli->sent < run->size) {
         size_t head = header_len(run);
-        struct iovec parts[2];
-        struct msghdr message = {.msg_iov = parts};
-        if (cli->sent < head)
-            parts[message.msg_iovlen++] = (struct iovec){
-                cli->header + cli->sent, head - cli->sent};
-        size_t body_at = cli->sent > head ? cli->sent - head : 0;
-        if (run->size > head) {
-            char *body = run->block + (cli->body - run->block) + body_at;
-            parts[message.msg_iovlen++] = (struct iovec){
-                body, run->size - head - body_at};
-        }
-        ssize_t sent = sendmsg(cli->fd, &message, MSG_NOSIGNAL);
+        size_t head_at = cli->sent < head ? cli->sent : head;
+        size_t body_at = cli->sent - head_at;
+        ssize_t sent = wire_send(&cli->to, cli->header + head_at,
+                                 head - head_at, cli->body + body_at,
+                                 run->size - head - body_at);
         if (sent < 0) {
             if (errno == EAGAIN)
                 return;
@@ -216,10 +213,39 @@ client_check(load *run, client *cli, const char *data, size_t len)
 }
 
 static void
+client_connect(load *run, client *cli, unsigned source)
+{
+    wire_open(&cli->to, &run->servers[cli->port], source);
+    struct epoll_event event = {
+        .events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, .data.ptr = cli};
+    if (epoll_ctl(run->epoll, EPOLL_CTL_ADD, cli->to.fd, &event) < 0)
+        die_errno("epoll_ctl");
+}
+
+static void
+client_finish(load *run, client *cli)
+{
+    uint64_t now = now_ns();
+    latency_add(&run->latencies, now - cli->started_ns);
+    run->completed[cli->port]++;
+    run->in_flight--;
+    run->answered_ns = now;
+    cli->busy = false;
+    if (run->reconnect) {
+        wire_close(&cli->to);
+        client_connect(run, cli, 1 + (unsigned)(cli->number % SOURCES));
+    }
+    if (run->pace_ns != 0)
+        pace_start_due(run, now);
+    else if (run->may_start > 0)
+        client_start(run, cli, now);
+}
+
+static void
 client_receive(load *run, client *cli)
 {
     for (;;) {
-        ssize_t got = recv(cli->fd, run->received, RECEIVE_LEN, 0);
+        ssize_t got = wire_receive(&cli->to, run->received, RECEIVE_LEN);
         if (got == 0)
             client_fail(run, cli, "the server closed the connection");
         if (got < 0) {
@@ -229,27 +255,24 @@ client_receive(load *run, client *cli)
         }
         client_check(run, cli, run->received, (size_t)got);
         if (cli->received == run->size) {
-            uint64_t now = now_ns();
-            latency_add(&run->latencies, now - cli->started_ns);
-            run->completed[cli->port]++;
-            run->in_flight--;
-            run->answered_ns = now;
-            cli->busy = false;
-            if (run->pace_ns != 0)
-                pace_start_due(run, now);
-            else if (run->may_start > 0)
-                client_start(run, cli, now);
+            client_finish(run, cli);
             return; /* nothing more can have arrived for the old request: it was checked */
         }
-        if (got < RECEIVE_LEN)
-            return; /* drained; a new edge follows what comes next */
+        if (got < RECEIVE_LEN && wire_short_is_drained(&cli->to))
+            return; /* a new edge follows what comes next */
     }
+}
+
+static uint64_t
+silence_ns(const load *run)
+{
+    return (uint64_t)run->silence_ms * 1000000u;
 }
 
 static int
 wait_ms(const load *run, uint64_t now, uint64_t deadline_ns)
 {
-    uint64_t until = run->answered_ns + SILENCE_MS * UINT64_C(1000000);
+    uint64_t until = run->answered_ns + silence_ns(run);
     if (deadline_ns < until)
         until = deadline_ns;
     return until <= now ? 0 : (int)((until - now + 999999) / 1000000);
@@ -274,9 +297,12 @@ load_run(load *run, uint64_t deadline_ns)
                                wait_ms(run, now, deadline_ns));
         if (count < 0 && errno != EINTR)
             die_errno("epoll_wait");
-        if (count == 0 &&
-            now_ns() - run->answered_ns >= SILENCE_MS * UINT64_C(1000000))
-            die("the server has answered nobody for 20 seconds");
+        if (count == 0 && now_ns() - run->answered_ns >= silence_ns(run)) {
+            fprintf(stderr,
+                    "load: the server has answered nobody for %g seconds\n",
+                    (double)run->silence_ms / 1e3);
+            exit(1);
+        }
         for (int i = 0; i < count; i++) {
             client *cli = events[i].data.ptr;
             if (cli == NULL) {
@@ -293,34 +319,28 @@ load_run(load *run, uint64_t deadline_ns)
 }
 
 static void
-load_connect(load *run, const char *host, const uint16_t *ports,
-             size_t port_count)
+load_connect(load *run)
 {
-    struct sockaddr_in addr = {.sin_family = AF_INET};
-    if (inet_pton(AF_INET, host, &addr.sin_addr) != 1)
-        die("--host must be an IPv4 address");
     for (size_t i = 0; i < run->connections; i++) {
         client *cli = &run->clients[i];
-        cli->port = i % port_count;
-        addr.sin_port = htons(ports[cli->port]);
-        cli->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        if (cli->fd < 0)
-            die_errno("socket");
-        if (connect(cli->fd, (struct sockaddr *)&addr, sizeof addr) < 0)
-            die_errno("connect");
-        int on = 1;
-        if (setsockopt(cli->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) < 0)
-            die_errno("TCP_NODELAY");
-        if (fcntl(cli->fd, F_SETFL, O_NONBLOCK) < 0)
-            die_errno("O_NONBLOCK");
+        cli->port = i % run->server_count;
         if (getrandom(&cli->nonce, sizeof cli->nonce, 0) != sizeof cli->nonce)
             die_errno("getrandom");
-        struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP |
-                                              EPOLLET,
-                                    .data.ptr = cli};
-        if (epoll_ctl(run->epoll, EPOLL_CTL_ADD, cli->fd, &event) < 0)
-            die_errno("epoll_ctl");
+        client_connect(run, cli, 0);
     }
+}
+
+static size_t
+load_lost(const load *run)
+{
+    size_t lost = 0;
+    uint64_t now = now_ns();
+    for (size_t i = 0; i < run->connections; i++) {
+        const client *cli = &run->clients[i];
+        lost += cli->busy &&
+                now - cli->started_ns > UINT64_C(1000000) * LOST_MS;
+    }
+    return lost;
 }
 
 static void
@@ -353,9 +373,6 @@ step(const char *word)
 }
 
 typedef struct {
-    const char *host;
-    uint16_t ports[PORTS];
-    size_t port_count;
     pid_t pid;
     pid_t loop_thread;    /* 0: its CPU time is not asked for */
     const char *progress; /* file of progress counters, or NULL */
@@ -440,8 +457,9 @@ print_result(const load *run, const settings *set, const window *win,
         (double)latency_quantile_ns(&run->latencies, 0.99) / 1e3,
         (double)latency_quantile_ns(&run->latencies, 0.999) / 1e3,
         (double)run->latencies.max_ns / 1e3);
-    if (set->port_count > 1) {
-        for (size_t i = 0; i < set->port_count; i++)
+    printf(", \"lost\": %zu", load_lost(run));
+    if (run->server_count > 1) {
+        for (size_t i = 0; i < run->server_count; i++)
             printf("%s%.1f", i == 0 ? ", \"port_rates\": [" : ", ",
                    (double)run->completed[i] / seconds);
         printf("]");
@@ -477,7 +495,7 @@ load_disconnect(load *run)
     run->may_start = 0;
     load_run(run, now_ns() + GOODBYE_MS * UINT64_C(1000000));
     for (size_t i = 0; i < run->connections; i++)
-        close(run->clients[i].fd);
+        wire_close(&run->clients[i].to);
     nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL);
 }
 
@@ -502,12 +520,12 @@ load_measure(load *run, const settings *set)
         server_cost_open(&cost, set->pid);
     if (set->solo_ms != 0)
         watch_solo(&prog, set, &win.solo[0], &win.solo[1]);
-    load_connect(run, set->host, set->ports, set->port_count);
+    load_connect(run);
     if (set->settle_ms != 0)
         win.unanswered = load_settle(run, set->settle_ms);
     if (set->paced != 0)
         pace_init(run, set->paced);
-    run->may_start = NO_LIMIT;
+    run->may_start = set->warmup_ms > 0 ? NO_LIMIT : 0;
     load_run(run, now_ns() + (uint64_t)set->warmup_ms * 1000000u);
     if (set->step || set->requests != 0) {
         run->may_start = 0; /* let what is in flight come home */
@@ -538,86 +556,142 @@ load_measure(load *run, const settings *set)
 }
 
 static const char USAGE[] =
-    "usage: load --port N [--port N ...] [--host IPV4] [--connections N] [--size BYTES]\n"
+    "usage: load --port N [--port N ...] [--host IPV4] | --unix PATH [--udp] [--tls PEM]\n"
+    "            [--connections N] [--size BYTES] [--reconnect]\n"
     "            [--settle-ms N] [--warmup-ms N] [--measure-ms N | --requests N]\n"
-    "            [--paced N] [--pid SERVER [--loop-thread ID]] [--step]\n"
+    "            [--silence-ms N] [--paced N] [--pid SERVER [--loop-thread ID]] [--step]\n"
     "            [--progress FILE [--solo-ms N]]\n";
+
+static const struct option OPTIONS[] = {
+    {"host", required_argument, NULL, 'h'},
+    {"port", required_argument, NULL, 'p'},
+    {"unix", required_argument, NULL, 'U'},
+    {"udp", no_argument, NULL, 'u'},
+    {"tls", required_argument, NULL, 'T'},
+    {"connections", required_argument, NULL, 'c'},
+    {"size", required_argument, NULL, 's'},
+    {"reconnect", no_argument, NULL, 'r'},
+    {"silence-ms", required_argument, NULL, 'q'},
+    {"settle-ms", required_argument, NULL, 'e'},
+    {"warmup-ms", required_argument, NULL, 'w'},
+    {"measure-ms", required_argument, NULL, 'm'},
+    {"requests", required_argument, NULL, 'n'},
+    {"paced", required_argument, NULL, 'a'},
+    {"pid", required_argument, NULL, 'i'},
+    {"loop-thread", required_argument, NULL, 'l'},
+    {"progress", required_argument, NULL, 'g'},
+    {"solo-ms", required_argument, NULL, 'o'},
+    {"step", no_argument, NULL, 't'},
+    {0}};
+
+/* Where and what. Returns whether the option is one of these. */
+static bool
+take_load_option(load *run, wire_address *server, int opt)
+{
+    switch (opt) {
+    case 'h':
+        server->host = optarg;
+        return true;
+    case 'p':
+        if (run->server_count == PORTS)
+            die("too many --port");
+        run->servers[run->server_count++].port = (uint16_t)number_or_die(
+            optarg, 1, 65535);
+        return true;
+    case 'U':
+        server->unix_path = optarg;
+        return true;
+    case 'u':
+        server->udp = true;
+        return true;
+    case 'T':
+        server->tls = tls_context_new(optarg);
+        return true;
+    case 'c':
+        run->connections = (size_t)number_or_die(optarg, 1, 100000);
+        return true;
+    case 's':
+        run->size = (size_t)number_or_die(optarg, 1, 1L << 30);
+        return true;
+    case 'r':
+        run->reconnect = true;
+        return true;
+    case 'q':
+        run->silence_ms = number_or_die(optarg, 1, 3600000);
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* When, and what to read beside it. Returns whether the option is one of these. */
+static bool
+take_setting(settings *set, int opt)
+{
+    switch (opt) {
+    case 'e':
+        set->settle_ms = number_or_die(optarg, 1, 3600000);
+        return true;
+    case 'w':
+        set->warmup_ms = number_or_die(optarg, 0, 3600000);
+        return true;
+    case 'm':
+        set->measure_ms = number_or_die(optarg, 1, 3600000);
+        return true;
+    case 'n':
+        set->requests = (uint64_t)number_or_die(optarg, 1, 1L << 40);
+        return true;
+    case 'a':
+        set->paced = (uint64_t)number_or_die(optarg, 1, 1000000);
+        return true;
+    case 'i':
+        set->pid = (pid_t)number_or_die(optarg, 1, 1L << 22);
+        return true;
+    case 'l':
+        set->loop_thread = (pid_t)number_or_die(optarg, 1, 1L << 22);
+        return true;
+    case 'g':
+        set->progress = optarg;
+        return true;
+    case 'o':
+        set->solo_ms = number_or_die(optarg, 1, 3600000);
+        return true;
+    case 't':
+        set->step = true;
+        return true;
+    default:
+        return false;
+    }
+}
+
+static void
+set_servers(load *run, const wire_address *server)
+{
+    if (server->unix_path != NULL)
+        run->server_count = 1;
+    if (run->server_count == 0)
+        die("--port is missing");
+    for (size_t i = 0; i < run->server_count; i++) {
+        uint16_t port = run->servers[i].port;
+        run->servers[i] = *server;
+        run->servers[i].port = port;
+    }
+}
 
 int
 main(int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"host", required_argument, NULL, 'h'},
-        {"port", required_argument, NULL, 'p'},
-        {"connections", required_argument, NULL, 'c'},
-        {"size", required_argument, NULL, 's'},
-        {"settle-ms", required_argument, NULL, 'e'},
-        {"warmup-ms", required_argument, NULL, 'w'},
-        {"measure-ms", required_argument, NULL, 'm'},
-        {"requests", required_argument, NULL, 'n'},
-        {"paced", required_argument, NULL, 'a'},
-        {"pid", required_argument, NULL, 'i'},
-        {"loop-thread", required_argument, NULL, 'l'},
-        {"progress", required_argument, NULL, 'g'},
-        {"solo-ms", required_argument, NULL, 'o'},
-        {"step", no_argument, NULL, 't'},
-        {0}};
-    static load run = {.size = 1024, .connections = 100};
-    settings set = {.host = "127.0.0.1", .warmup_ms = 300, .measure_ms = 1000};
-    for (int opt; (opt = getopt_long(argc, argv, "", options, NULL)) != -1;) {
-        switch (opt) {
-        case 'h':
-            set.host = optarg;
-            break;
-        case 'p':
-            if (set.port_count == PORTS)
-                die("too many --port");
-            set.ports[set.port_count++] = (uint16_t)number_or_die(optarg, 1,
-                                                                  65535);
-            break;
-        case 'c':
-            run.connections = (size_t)number_or_die(optarg, 1, 100000);
-            break;
-        case 's':
-            run.size = (size_t)number_or_die(optarg, 1, 1L << 30);
-            break;
-        case 'e':
-            set.settle_ms = number_or_die(optarg, 1, 3600000);
-            break;
-        case 'w':
-            set.warmup_ms = number_or_die(optarg, 0, 3600000);
-            break;
-        case 'm':
-            set.measure_ms = number_or_die(optarg, 1, 3600000);
-            break;
-        case 'n':
-            set.requests = (uint64_t)number_or_die(optarg, 1, 1L << 40);
-            break;
-        case 'a':
-            set.paced = (uint64_t)number_or_die(optarg, 1, 1000000);
-            break;
-        case 'i':
-            set.pid = (pid_t)number_or_die(optarg, 1, 1L << 22);
-            break;
-        case 'l':
-            set.loop_thread = (pid_t)number_or_die(optarg, 1, 1L << 22);
-            break;
-        case 'g':
-            set.progress = optarg;
-            break;
-        case 'o':
-            set.solo_ms = number_or_die(optarg, 1, 3600000);
-            break;
-        case 't':
-            set.step = true;
-            break;
-        default:
+    static load run = {
+        .size = 1024, .connections = 100, .silence_ms = SILENCE_MS};
+    wire_address server = {.host = "127.0.0.1"};
+    settings set = {.warmup_ms = 300, .measure_ms = 1000};
+    for (int opt; (opt = getopt_long(argc, argv, "", OPTIONS, NULL)) != -1;) {
+        if (!take_load_option(&run, &server, opt) && !take_setting(&set, opt)) {
             fputs(USAGE, stderr);
             return 2;
         }
     }
-    if (set.port_count == 0)
-        die("--port is missing");
+    set_servers(&run, &server);
     if (set.loop_thread != 0 && set.pid == 0)
         die("--loop-thread needs --pid");
     if (set.solo_ms != 0 && set.progress == NULL)

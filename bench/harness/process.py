@@ -1,41 +1,18 @@
-"""Server processes: started pinned, watched, ended; what they spent."""
+"""Server processes (harness.child), and the C tools that only the source tree has."""
 
 from __future__ import annotations
 
-import json
-import os
-import select
-import shlex
-import signal
 import subprocess
-import sys
-import tempfile
-import time
-from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+
+from harness.child import Server as Server
+from harness.child import ServerFailed as ServerFailed
+from harness.child import environment as environment
+from harness.child import pinned as pinned
+from harness.child import server_python as server_python
 
 BENCH = Path(__file__).resolve().parent.parent
 BUILD = BENCH.parent / "build" / "bench"
-
-
-def environment(added: Sequence[str]) -> dict[str, str]:
-    """Ours, without what makes a server's output coloured, and with NAME=VALUE added."""
-    mine = {name: value for name, value in os.environ.items() if name != "FORCE_COLOR"}
-    for pair in added:
-        name, _, value = pair.partition("=")
-        mine[name] = value
-    return mine
-
-
-class ServerFailed(Exception):
-    """A server did not start, or died; the text has its output."""
-
-
-def pinned(cpu: int | None, command: list[str]) -> list[str]:
-    """The command, bound to one CPU before it starts (taskset is part of util-linux)."""
-    return command if cpu is None else ["taskset", "-c", str(cpu), *command]
 
 
 def build_c_tools() -> None:
@@ -47,112 +24,3 @@ def build_c_tools() -> None:
     )
     if made.returncode != 0:
         raise SystemExit(f"the C servers in bench/c do not build:\n{made.stdout}{made.stderr}")
-
-
-class Server:
-    """A server process, started pinned; its output is kept for when it fails.
-
-    stderr goes to a file, because nobody reads a pipe while the load runs. stdout is a
-    pipe for servers that announce themselves there (`hello`), else the same file.
-    env: NAME=VALUE to add to our environment.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        command: list[str],
-        cpu: int | None,
-        *,
-        hello: bool = True,
-        env: Sequence[str] = (),
-    ) -> None:
-        self.name = name
-        self.command = command
-        self._output = tempfile.TemporaryFile(mode="w+b")  # noqa: SIM115 (closed by stop)
-        self.process = subprocess.Popen(
-            pinned(cpu, command),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE if hello else self._output,
-            stderr=self._output,
-            env=environment(env),
-        )
-        self._clock = (~self.process.pid << 3) | 2  # clock_getcpuclockid(3)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()
-        self._output.close()
-
-    @property
-    def pid(self) -> int:
-        return self.process.pid
-
-    def hello(self, timeout: float = 20.0) -> dict[str, Any]:
-        """The line of JSON a server prints when it listens."""
-        assert self.process.stdout is not None
-        ready, _, _ = select.select([self.process.stdout], [], [], timeout)
-        line = self.process.stdout.readline() if ready else b""
-        if not line:
-            raise self.failure(f"did not start within {timeout:.0f} s" if not ready else "ended")
-        found: dict[str, Any] = json.loads(line)
-        return found
-
-    def output(self) -> str:
-        self._output.flush()
-        self._output.seek(0)
-        return self._output.read().decode(errors="replace")
-
-    def alive(self) -> bool:
-        return self.process.poll() is None
-
-    def failure(self, what: str) -> ServerFailed:
-        """The exception to raise: what happened, the command, the server's own words."""
-        try:
-            status = self.process.wait(0.5)
-            ended = f", exit status {status}" if status >= 0 else f", killed by signal {-status}"
-        except subprocess.TimeoutExpired:
-            ended = ""
-        said = self.output().strip()[-4000:] or "(it printed nothing)"
-        return ServerFailed(
-            f"{self.name}: {what}{ended}\n  {' '.join(self.command)}\n"
-            + "\n".join(f"  | {line}" for line in said.splitlines())
-        )
-
-    def cpu_ns(self) -> int:
-        """User and system time of all threads: the scheduler's exact sum."""
-        return int(time.clock_gettime(self._clock) * 1e9)
-
-    def waiting_ns(self) -> int:
-        """How long the main thread stood in the run queue because others had its CPU."""
-        try:
-            return int(Path(f"/proc/{self.pid}/schedstat").read_text().split()[1])
-        except (OSError, IndexError):
-            return 0
-
-    def stop(self) -> None:
-        """End it; what it said stays readable until the context is left."""
-        if self.alive():
-            self.process.send_signal(signal.SIGTERM)
-            try:
-                self.process.wait(5)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
-        if self.process.stdout is not None:
-            self.process.stdout.close()
-
-
-def server_python(asked: str | None) -> list[str]:
-    """The interpreter for the servers: the one asked for, else ours.
-
-    It may be a command of several words that ends by executing the interpreter, such as
-    "tools/interpreters exec 3.14 python": its process number must be the interpreter's.
-    """
-    return shlex.split(asked) if asked else [sys.executable]

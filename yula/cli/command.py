@@ -15,9 +15,12 @@ usage: python [python's options] -m yula [options] script.py [args ...]
        python [python's options] -m yula [options] -m module [args ...]
        python [python's options] -m yula [options] -c code [args ...]
        python [python's options] -m yula [options] - [args ...]
+       python [python's options] -m yula bench [options] [case ...]
 
 Runs a Python program exactly as `python` would, except that the event loops it
 makes are yula's, also where it asks for asyncio's own or for uvloop's.
+`bench` compares the event loops that are installed (a program of that name is
+./bench); it has options of its own: see `bench --help`.
 
 options:
   --report       say at exit, on stderr, which event loops ran
@@ -36,6 +39,10 @@ class UsageError(Exception):
 
 
 def main() -> None:
+    if sys.argv[1:2] == ["bench"]:
+        from .bench.command import main as bench
+
+        sys.exit(bench(sys.argv[2:]))
     try:
         options, program = parse(sys.argv[1:])
         if "help" in options:

@@ -1,4 +1,4 @@
-"""uvicorn on a chosen loop, checked with real requests and driven by wrk."""
+"""HTTP servers on a chosen loop, checked with real requests and driven by wrk."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ import re
 import shutil
 import subprocess
 import time
-from collections.abc import Sequence
 from typing import Any
 
-from harness import counters, machine, process
+from harness import child, counters, machine, process
+from harness.case import PROGRAMS, Settings
+from harness.programs import loops
 
 EXAMPLES = process.BENCH.parent / "examples" / "python"
 BODY_LEN = 1024
@@ -22,30 +23,39 @@ ROUTES: dict[str, tuple[str, bytes | None, bytes]] = {
     "json": ("/json", None, b'{"message": "Hello, world!", "numbers": [1, 2, 3]}'),
     "echo": ("/echo", b"x" * BODY_LEN, b"x" * BODY_LEN),
 }
+FRAMEWORKS = {"uvicorn": ("uvicorn", "httptools"), "aiohttp": ("aiohttp",)}
 _RUNNING = re.compile(r"Uvicorn running on http://127\.0\.0\.1:(\d+)")
 _BUILT_IN = ("asyncio", "uvloop")  # names that every uvicorn knows; others go by import string
 
 
-def command(python: list[str], loop: str) -> list[str]:
+def start(framework: str, loop: str, settings: Settings) -> child.Server:
+    cpu, _ = machine.cpus()
+    if framework == "uvicorn":
+        # aiofastnet's loop is made by a function of ours.
+        env = [*settings.env, f"PYTHONPATH={PROGRAMS}"] if loop == "aiofastnet" else settings.env
+        return child.Server(loop, uvicorn(settings.python, loop), cpu, hello=False, env=env)
+    script = str(process.BENCH / "servers" / "aiohttp_server.py")
+    return child.Server(loop, [*settings.python, script, "--loop", loop], cpu, env=settings.env)
+
+
+def uvicorn(python: list[str], loop: str) -> list[str]:
     """As a user would start it: yula by its runner, the others by uvicorn's own option.
 
     -P, because a checkout in the working folder would hide the installed package.
     """
-    uvicorn = ["-m", "uvicorn", "--app-dir", str(EXAMPLES), "--http", "httptools",
+    command = ["-m", "uvicorn", "--app-dir", str(EXAMPLES), "--http", "httptools",
                "--host", "127.0.0.1", "--port", "0", "--no-access-log", "asgi_app:app"]  # fmt: skip
     if loop == "yula":
-        return [*python, "-P", "-m", "yula", *uvicorn]
-    chosen = loop if loop in _BUILT_IN else f"{loop}:new_event_loop"
-    return [*python, "-P", *uvicorn, "--loop", chosen]
+        return [*python, "-P", "-m", "yula", *command]
+    module, factory, _ = loops.FACTORIES[loop]
+    chosen = loop if loop in _BUILT_IN else f"{module}:{factory}"
+    return [*python, "-P", *command, "--loop", chosen]
 
 
-def start(python: list[str], loop: str, env: Sequence[str] = ()) -> process.Server:
-    cpu, _ = machine.cpus()
-    return process.Server(loop, command(python, loop), cpu, hello=False, env=env)
-
-
-def wait_until_listening(server: process.Server, timeout: float = 30.0) -> int:
-    """The port, from uvicorn's own log line."""
+def wait_until_listening(server: child.Server, framework: str, timeout: float) -> int:
+    """The port: uvicorn says it in its log, our own programs in their first line."""
+    if framework != "uvicorn":
+        return int(server.hello(timeout)["port"])
     deadline = time.monotonic() + timeout
     while time.monotonic() < deadline:
         found = _RUNNING.search(server.output())
@@ -57,15 +67,20 @@ def wait_until_listening(server: process.Server, timeout: float = 30.0) -> int:
     raise server.failure(f"uvicorn did not listen within {timeout:.0f} s")
 
 
-def check(server: process.Server, port: int, route: str) -> str:
-    """Ask each question once, as a client would. Returns the name of the loop that serves."""
+def check(server: child.Server, port: int, route: str, warmup: float = 0.0) -> str:
+    """Ask as a client would, again and again for the time of the warm-up, and compare each answer.
+
+    Returns the name of the loop that serves, which must be the one that was asked for.
+    """
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     try:
         path, body, wanted = ROUTES[route]
-        for _ in range(2):  # the second on the kept-alive connection
+        asked, until = 0, time.monotonic() + warmup
+        while asked < 2 or time.monotonic() < until:  # the second on the kept-alive connection
             connection.request("GET" if body is None else "POST", path, body)
             response = connection.getresponse()
             got = response.read()
+            asked += 1
             if response.status != 200 or got != wanted:
                 raise server.failure(
                     f"wrong answer to {path}: status {response.status}, {len(got)} bytes, "
@@ -77,7 +92,7 @@ def check(server: process.Server, port: int, route: str) -> str:
         raise server.failure(f"no proper answer: {type(error).__name__}: {error}") from error
     finally:
         connection.close()
-    if server.name not in serving.split(".")[0]:
+    if not loops.is_of(serving, server.name):
         raise server.failure(f"the loop that serves is {serving}, not {server.name}")
     return serving
 
@@ -90,9 +105,9 @@ def require_wrk() -> str:
     return " ".join(said.split()[:2])
 
 
-def wrk(server: process.Server, port: int, route: str, connections: int, seconds: float
+def wrk(server: child.Server, port: int, route: str, connections: int, seconds: float
         ) -> dict[str, Any]:  # fmt: skip
-    """Load for a time; what wrk counted, and what the server spent on it."""
+    """Load for a time, whole seconds; what wrk counted, and what the server spent on it."""
     _, cpu = machine.cpus()
     path, body, _ = ROUTES[route]
     load = ["wrk", "--threads", "1", "--connections", str(connections),
@@ -101,11 +116,14 @@ def wrk(server: process.Server, port: int, route: str, connections: int, seconds
             f"http://127.0.0.1:{port}{path}"]  # fmt: skip
     if body is not None:
         load += ["--", str(len(body))]
-    counted = counters.Counted(server.pid, process.pinned(cpu, load))
+    counted = counters.Counted(server.pid, child.pinned(cpu, load))
     before = server.cpu_ns()
-    ran = subprocess.run(
-        counted.command, check=False, capture_output=True, text=True, timeout=seconds + 60
-    )
+    try:
+        ran = subprocess.run(
+            counted.command, check=False, capture_output=True, text=True, timeout=seconds + 30
+        )
+    except subprocess.TimeoutExpired:
+        raise server.failure("wrk did not end") from None
     if not server.alive():
         raise server.failure("the server died under load")
     spent = server.cpu_ns() - before

@@ -1,6 +1,6 @@
-"""The small operations of a loop, one function each; run by micro.py in a process per loop.
+"""The small operations of a loop, one function each; run in a process per loop and operation.
 
-    python micro_cases.py --loop uvloop --case call_soon --repeats 5
+    python small_operations.py --loop uvloop --case call_soon --repeats 5
 
 Prints a line of JSON for every case: CPU and wall time of one operation, best of the repeats.
 CPU time, because the process has one CPU to itself in name only: what else the machine does
@@ -13,12 +13,13 @@ import argparse
 import asyncio
 import gc
 import json
+import os
 import socket
 import threading
 import time
 from collections.abc import Awaitable, Callable
 
-import loops
+import loops  # type: ignore[import-not-found]  # beside this file, which is run as a script
 
 BATCH = 1000  # how many callbacks or timers stand in a queue at a time
 
@@ -148,7 +149,60 @@ async def getaddrinfo(count: int) -> None:
         await loop.getaddrinfo("127.0.0.1", 80, type=socket.SOCK_STREAM)
 
 
-# The counts take about 50 ms on asyncio; all divide by BATCH or 100 where the case needs it.
+async def getaddrinfo_name(count: int) -> None:
+    """The address of a name that the system knows (/etc/hosts)."""
+    loop = asyncio.get_running_loop()
+    for _ in range(count):
+        await loop.getaddrinfo("localhost", 80, type=socket.SOCK_STREAM)
+
+
+async def connect_close(count: int) -> None:
+    """A connection opened and closed. The kernel alone is the peer: nobody accepts them."""
+    loop = asyncio.get_running_loop()
+    with socket.create_server(("127.0.0.1", 0), backlog=4096) as listener:
+        host, port = listener.getsockname()
+        for _ in range(count):
+            transport, _ = await loop.create_connection(asyncio.Protocol, host, port)
+            transport.close()
+            await asyncio.sleep(0)
+        await asyncio.sleep(0)
+
+
+async def file_read(count: int) -> None:
+    """4 KiB of a file, read by a worker thread: what asynchronous file libraries do."""
+    loop = asyncio.get_running_loop()
+
+    def read() -> int:
+        with open(__file__, "rb") as file:
+            return len(file.read(4096))
+
+    for _ in range(count):
+        await loop.run_in_executor(None, read)
+
+
+async def subprocess_wait(count: int) -> None:
+    """/bin/true started and waited for. 64 MiB in use, as a program's memory slows fork()."""
+    memory = bytearray(os.urandom(1 << 12) * (1 << 14))
+    for _ in range(count):
+        child = await asyncio.create_subprocess_exec("/bin/true")
+        await child.wait()
+    del memory
+
+
+async def subprocess_pipe(count: int) -> None:
+    """One MiB read from a child's standard output."""
+    command = ("head", "-c", str(count << 20), "/dev/zero")
+    child = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+    assert child.stdout is not None
+    got = 0
+    while data := await child.stdout.read(1 << 18):
+        got += len(data)
+    await child.wait()
+    if got != count << 20:
+        raise RuntimeError(f"{got} bytes came through the pipe")
+
+
+# The counts take about 50 ms on asyncio. One that is given is rounded up to what a case needs.
 CASES: dict[str, tuple[Callable[[int], Awaitable[None]], int]] = {
     "call_soon": (call_soon, 50_000),
     "call_soon_chain": (call_soon_chain, 30_000),
@@ -162,13 +216,25 @@ CASES: dict[str, tuple[Callable[[int], Awaitable[None]], int]] = {
     "executor": (executor, 1_000),
     "executor_100": (executor_100, 2_000),
     "getaddrinfo": (getaddrinfo, 1_000),
+    "getaddrinfo_name": (getaddrinfo_name, 200),
+    "connect_close": (connect_close, 300),
+    "file_read": (file_read, 500),
+    "subprocess_wait": (subprocess_wait, 20),
+    "subprocess_pipe": (subprocess_pipe, 64),
 }
+
+
+BATCHED = {"call_soon": BATCH, "timer_cancel": BATCH, "timer_fire": BATCH, "task_gather": 100,
+           "executor_100": 100, "threadsafe_4": 4}  # fmt: skip
 
 
 async def measure(case: str, count: int | None, repeats: int) -> dict[str, object]:
     function, usual = CASES[case]
     count = count or usual
-    await function(max(BATCH, count // 10) if repeats else count)  # warm-up, and threads start
+    if case in BATCHED:
+        count = -(-count // BATCHED[case]) * BATCHED[case]
+    warm_up = max(BATCHED.get(case, 1), count // 10)
+    await function(warm_up if repeats else count)  # threads start, caches fill
     cpu, wall = [], []
     for _ in range(repeats):
         began, cpu_began = time.perf_counter_ns(), time.process_time_ns()

@@ -6,12 +6,17 @@ import json
 import os
 import platform
 import subprocess
+import time
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-# Where each one is found: servers/loops.py.
-LOOPS = ["asyncio", "uvloop", "zuvloop", "rsloop", "rloop", "talyn", "yula"]
+from .programs.loops import FACTORIES
+
+LOOPS = list(FACTORIES)
+
+# Variables of the environment that a process under test would inherit and obey.
+_CHANGES_FIGURES = ("PYTHON", "MALLOC_", "UV_", "YULA_", "LD_PRELOAD")
 
 # Asked of the interpreter that runs the servers, which need not be ours.
 _ASK = """
@@ -23,7 +28,7 @@ for name in sys.argv[1:]:
         continue
     try:
         module = importlib.import_module(name)
-    except ImportError:
+    except Exception:  # also one that was built for another interpreter
         found[name] = None
         continue
     try:
@@ -69,6 +74,10 @@ def describe() -> dict[str, Any]:
         "cpus": os.cpu_count(),
         "kernel": f"{platform.system()} {platform.release()}",
         "load_average": os.getloadavg()[0],
+        "time": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
+        "environment": {
+            name: value for name, value in os.environ.items() if name.startswith(_CHANGES_FIGURES)
+        },
     }
 
 
@@ -92,6 +101,10 @@ def print_header(
         print(f"pinning   server on CPU {server}, load on CPU {load}")
     if what["load_average"] > 0.5:
         print(f"          (load average is {what['load_average']:.1f}: other work is running)")
+    if what["environment"]:
+        print(
+            "variables", " ".join(f"{name}={value}" for name, value in what["environment"].items())
+        )
     versions = [f"{name} {version}" for name, version in interpreter["versions"].items()
                 if version is not None and name != "asyncio"]  # fmt: skip
     gil = "" if interpreter["gil"] else ", free-threaded"
