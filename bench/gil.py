@@ -18,9 +18,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from contention import chart, frontier, runs
+from contention import beside, chart, frontier, quiet, runs, trace
 from harness import machine, process, report
 
+LOOPS = ["asyncio", "uvloop", "zuvloop", "rsloop", "rloop", "talyn", "yula"]
 STYLES = ["protocol", "buffered", "streams", "sock"]
 
 
@@ -41,6 +42,11 @@ def frontier_report(options: argparse.Namespace) -> runs.Rounds:
 
 SCENARIOS: dict[str, Callable[[argparse.Namespace], runs.Rounds]] = {
     "frontier": frontier_report,
+    "apart": beside.apart,
+    "threads": beside.threads,
+    "paced": quiet.paced,
+    "idle": quiet.idle,
+    "trace": trace.run,
 }
 
 
@@ -53,12 +59,12 @@ def parse() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("scenario", choices=list(SCENARIOS))
-    parser.add_argument("--loops", type=words, default=machine.LOOPS, help="comma-separated")
+    parser.add_argument("--loops", type=words, default=LOOPS, help="comma-separated")
     parser.add_argument("--yula-shares", type=lambda text: [float(word) for word in words(text)],
                         default=[0.1, 0.25, 0.5, 0.75, 0.9], metavar="A,B,...",
                         help="settings of yula beside its default (0.1,0.25,0.5,0.75,0.9)")  # fmt: skip
     parser.add_argument("--connections", type=lambda text: [int(word) for word in words(text)],
-                        default=[1, 10, 100], metavar="A,B,...", help="(1,10,100)")  # fmt: skip
+                        metavar="A,B,...", help="(1,10,100; threads: 100; paced: 1,10)")  # fmt: skip
     parser.add_argument("--style", choices=STYLES, default="protocol")
     parser.add_argument("--size", type=int, default=1024, help="bytes a message (1024)")
     parser.add_argument("--rounds", type=int, default=5, help="(5; 15 or more for a verdict)")
@@ -72,6 +78,11 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--void-spread", type=float, default=0.1,
                         help="the run is void when the control moved more (0.1)")  # fmt: skip
     parser.add_argument("--chart", type=Path, help="frontier: draw it to this SVG file")
+    parser.add_argument(
+        "--only", metavar="TEXT", help="threads: only cases with this in their name"
+    )
+    parser.add_argument("--pace", type=int, default=100, help="paced: requests a second (100)")
+    parser.add_argument("--idle-seconds", type=float, default=10, help="idle: watched for (10)")
     parser.add_argument("--json", type=Path, help="write everything measured to this file")
     options = parser.parse_args()
     options.python = process.server_python(options.python)

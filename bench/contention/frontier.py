@@ -44,12 +44,14 @@ def case_name(connections: int) -> str:
     return f"{connections} connection{'s' if connections != 1 else ''}"
 
 
-def run(options: argparse.Namespace) -> runs.Rounds:
-    def job(subject: runs.Subject, connections: int) -> runs.Result:
-        return runs.measure(subject, runs.Load(connections=connections), options)
+def connections(options: argparse.Namespace) -> list[int]:
+    return options.connections or [1, 10, 100]
 
-    cases = {case_name(count): partial(job, connections=count) for count in options.connections}
-    return runs.run_rounds(cases, runs.subjects(options), options.rounds)
+
+def run(options: argparse.Namespace) -> runs.Rounds:
+    cases = {case_name(count): partial(runs.measure, load=runs.Load(count), options=options)
+             for count in connections(options)}  # fmt: skip
+    return runs.run_rounds(cases, runs.subjects(options, True), options.rounds)
 
 
 def table(rounds: runs.Rounds, case: str) -> str:
@@ -98,12 +100,6 @@ def paired(rounds: runs.Rounds, case: str, against: str) -> list[float]:
     return ratios
 
 
-def said(good: bool | None) -> str:
-    if good is None:
-        return report.paint("n/a ", "33")
-    return report.paint("yes ", "32") if good else report.paint("NO  ", "31;1")
-
-
 def above_all(rounds: runs.Rounds, case: str) -> list[str]:
     ours, others = split(points(rounds, case))
     lines, all_above = [], True
@@ -120,19 +116,19 @@ def above_all(rounds: runs.Rounds, case: str) -> list[str]:
         all_above = all_above and above
         lines.append(f"       {'above' if above else 'BELOW'} {label}: {rate:,.0f}/s at "
                      f"{runs.percent(share)}; {text}")  # fmt: skip
-    head = f"{said(all_above)} {case}: yula's curve lies above every other point"
+    head = f"{runs.said(all_above)} {case}: yula's curve lies above every other point"
     return [head, *lines]
 
 
 def at_talyns_share(rounds: runs.Rounds, case: str) -> str:
     ours, others = split(points(rounds, case))
     if "talyn" not in others:
-        return f"{said(None)} {case}: 1.3 times talyn where talyn stands: it was not measured"
+        return f"{runs.said(None)} {case}: 1.3 times talyn where talyn stands: it was not measured"
     share, rate = others["talyn"]
     mine = rate_at(list(ours.values()), share)
     good = mine is not None and mine >= 1.3 * rate
     text = "n/a" if mine is None else f"{mine / rate:.2f}"
-    return (f"{said(good)} {case}: at the share talyn leaves ({runs.percent(share)}) yula serves "
+    return (f"{runs.said(good)} {case}: at the share talyn leaves ({runs.percent(share)}) yula serves "
             f"{text} times as much (1.3 wanted)")  # fmt: skip
 
 
@@ -141,31 +137,31 @@ def at_default(rounds: runs.Rounds, case: str) -> list[str]:
     if "yula" not in ours:
         return []
     share, rate = ours["yula"]
-    lines = [f"{said(share >= 0.4)} {case}: at yula's default the thread keeps "
+    lines = [f"{runs.said(share >= 0.4)} {case}: at yula's default the thread keeps "
              f"{runs.percent(share)} (40 % wanted)"]  # fmt: skip
     as_much = {label: point for label, point in others.items() if point[0] >= share}
     if not as_much:
-        lines.append(f"{said(None)} {case}: no other loop leaves as much as yula's default")
+        lines.append(f"{runs.said(None)} {case}: no other loop leaves as much as yula's default")
         return lines
     best = max(as_much, key=lambda label: as_much[label][1])
     factor = rate / max(1.0, as_much[best][1])
-    lines.append(f"{said(factor >= 2)} {case}: at its default yula serves {factor:.2f} times the "
+    lines.append(f"{runs.said(factor >= 2)} {case}: at its default yula serves {factor:.2f} times the "
                  f"best of those that leave as much, {best} (2 wanted)")  # fmt: skip
     return lines
 
 
 def claims(rounds: runs.Rounds, options: argparse.Namespace) -> str:
     lines = []
-    for count in options.connections:
+    for count in connections(options):
         case = case_name(count)
         ours, others = split(points(rounds, case))
         if not ours or not others:
             continue
         lines += above_all(rounds, case)
-        if count == max(options.connections):
+        if count == max(connections(options)):
             lines.append(at_talyns_share(rounds, case))
         lines += at_default(rounds, case)
         if count == 10 and "yula" in ours:
             p99 = rounds.middle(case, "yula", "p99_us") / 1e3
-            lines.append(f"{said(p99 < 5)} {case}: p99 {p99:.2f} ms (under 5 wanted)")
+            lines.append(f"{runs.said(p99 < 5)} {case}: p99 {p99:.2f} ms (under 5 wanted)")
     return "\n".join(lines)
