@@ -8,7 +8,8 @@ A server computes in pure Python, one call after the other, of several lengths a
 of several sizes, in each of four ways: in the coroutine itself, in asyncio.to_thread, in a pool
 of one process, in a pool of one interpreter (Python 3.14 and later). Beside that it echoes 64
 bytes a millisecond, and the answers are timed from the moment at which each request was due, so
-that a server which stands still for 100 ms is late for 100 requests and not for one.
+that a server which stands still for 100 ms is late for 100 requests and not for one. The row `none` is
+the same echo with no computation.
 
 Nothing is pinned: to use a second CPU is the point of half of the ways.
 """
@@ -101,7 +102,8 @@ def percentile(values: list[int], part: float) -> float:
 
 
 def measure_way(way: str, options: argparse.Namespace) -> dict[Cell, dict[str, float]]:
-    """All lengths and sizes in one server process."""
+    """All lengths and sizes in one server process; of an idle one, all are the same."""
+    lengths, sizes = ([0], [0]) if way == "idle" else (options.lengths, options.sizes)
     command = [*options.python, str(SCRIPT), "--loop", options.loop, "--way", way]
     path = os.pathsep.join(filter(None, [str(SCRIPT.parent), os.environ.get("PYTHONPATH")]))
     env = [f"PYTHONPATH={path}", *options.env]
@@ -111,8 +113,8 @@ def measure_way(way: str, options: argparse.Namespace) -> dict[Cell, dict[str, f
         probe = Probe(hello["echo"])
         with socket.create_connection(("127.0.0.1", hello["orders"])) as orders:
             answers = orders.makefile("r")
-            for us in options.lengths:
-                for size in options.sizes:
+            for us in lengths:
+                for size in sizes:
                     steps = round(hello["steps_in_a_millisecond"] * us / 1000)
                     order = {"steps": steps, "size": size, "seconds": options.seconds}
                     orders.sendall(json.dumps(order).encode() + b"\n")
@@ -133,7 +135,7 @@ def run_rounds(ways: list[str], options: argparse.Namespace) -> list[dict[Cell, 
     rounds = []
     for number in range(options.rounds):
         cells: dict[Cell, dict[str, float]] = {}
-        for way in ways if number % 2 == 0 else ways[::-1]:
+        for way in ["idle", *ways] if number % 2 == 0 else [*ways[::-1], "idle"]:
             report.progress(f"round {number + 1} of {options.rounds}: {way} ...")
             cells.update(measure_way(way, options))
         rounds.append(cells)
@@ -151,24 +153,27 @@ def moved(rounds: list[dict[Cell, dict[str, float]]], cell: Cell, field: str) ->
 
 
 def result_table(
-    rounds: list[dict[Cell, dict[str, float]]], ways: list[str], size: int, lengths: list[int]
+    cells: list[dict[Cell, dict[str, float]]], ways: list[str], size: int, lengths: list[int]
 ) -> str:
+    rows = []
     head = ["computation", "way", "call takes µs", "CPU µs", "calls/s",
             "echo p50 ms", "p99 ms", "p99 of the rounds"]  # fmt: skip
-    rows = []
+    idle = ("idle", 0, 0)
+    echoes = [f"{median(cells, idle, field):.2f}" for field in ("p50_ms", "p99_ms")]
+    rows.append(["none", "", "", "", "", *echoes, moved(cells, idle, "p99_ms")])
     for us in lengths:
         for way in ways:
             cell = (way, us, size)
-            took = median(rounds, cell, "wall_us")
+            took = median(cells, cell, "wall_us")
             rows.append([
                 length_text(us) if way == ways[0] else "",
                 way,
                 f"{took:,.0f}",
-                f"{median(rounds, cell, 'cpu_us'):,.0f}",
+                f"{median(cells, cell, 'cpu_us'):,.0f}",
                 f"{1e6 / took:,.0f}",
-                f"{median(rounds, cell, 'p50_ms'):.2f}",
-                f"{median(rounds, cell, 'p99_ms'):.2f}",
-                moved(rounds, cell, "p99_ms"),
+                f"{median(cells, cell, 'p50_ms'):.2f}",
+                f"{median(cells, cell, 'p99_ms'):.2f}",
+                moved(cells, cell, "p99_ms"),
             ])  # fmt: skip
     return report.table(head, rows)
 

@@ -41,7 +41,15 @@ def in_pool(pool: concurrent.futures.Executor) -> Call:
     return call
 
 
+async def idle(steps: int, data: bytes) -> tuple[int, int]:
+    """Nothing: what the echo is like on a machine that does not compute."""
+    await asyncio.sleep(0.1)
+    return os.getpid(), 0
+
+
 def make_call(way: str) -> Call:
+    if way == "idle":
+        return idle
     if way == "inline":
         return inline
     if way == "thread":
@@ -71,7 +79,7 @@ async def measure(call: Call, steps: int, size: int, seconds: float) -> dict[str
 async def serve(way: str) -> None:
     loop = asyncio.get_running_loop()
     call = make_call(way)
-    for _ in range(20):  # the worker starts, and imports what it needs
+    for _ in range(0 if way == "idle" else 20):  # the worker starts, and imports what it needs
         await call(1000, b"")
 
     async def take_orders(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -96,7 +104,7 @@ async def serve(way: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--loop", choices=sorted(loops.FACTORIES), default="yula")
-    parser.add_argument("--way", choices=["inline", "thread", "process", "interpreter"])
+    parser.add_argument("--way", choices=["idle", "inline", "thread", "process", "interpreter"])
     arguments = parser.parse_args()
     with asyncio.Runner(loop_factory=loops.factory(arguments.loop)) as runner:
         runner.run(serve(arguments.way))
