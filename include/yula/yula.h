@@ -7,6 +7,7 @@
 #ifndef YULA_YULA_H
 #define YULA_YULA_H
 
+#include <yula/await.h>
 #include <yula/channel.h>
 #include <yula/coroutine.h>
 #include <yula/err.h>
@@ -14,6 +15,7 @@
 #include <yula/listener.h>
 #include <yula/local.h>
 #include <yula/loop.h>
+#include <yula/mailbox.h>
 #include <yula/resolve.h>
 #include <yula/scope.h>
 #include <yula/signal.h>
