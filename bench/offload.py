@@ -191,6 +191,8 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=0.4, help="for each figure (0.4)")
     parser.add_argument("--python", help="interpreter or command for the servers (this one)")
     parser.add_argument("--env", action="append", default=[], metavar="NAME=VALUE")
+    parser.add_argument("--void-p99", type=float, default=3.0, metavar="MS",
+                        help="the run is void when the echo beside nothing is later than this (3)")  # fmt: skip
     parser.add_argument("--json", type=Path, help="write everything measured to this file")
     options = parser.parse_args()
     options.python = process.server_python(options.python)
@@ -214,8 +216,13 @@ def main() -> int:
         print(report.bold(f"argument of {size_text(size)}"))
         print(result_table(rounds, ways, size, options.lengths))
         print()
+    noise = median(rounds, ("idle", 0, 0), "p99_ms")
+    if noise > options.void_p99:
+        print(report.paint(f"VOID: with no computation the echo's p99 was {noise:.1f} ms: other work "
+                           "was running; repeat the run", "31;1"))  # fmt: skip
     if options.json:
         saved = {
+            "void": noise > options.void_p99,
             "machine": what,
             "interpreter": interpreter,
             "settings": vars(options),
