@@ -1,0 +1,489 @@
+/* await_stream.c: a connection, a stream as tasks use it.
+ *
+ *  I1. The stream reads only while a task waits for it: reader is that task. It
+ *      receives straight into the task's memory (wanted) or, for lines, into the
+ *      buffer; one read, and the task goes on.
+ *  I2. [start, end) of the buffer was received and not fetched. It is used up
+ *      before the socket is asked again.
+ *  I3. Who waits to write has the mutex: others queue up in front of it, so that
+ *      the writes of several tasks do not mix, and come in order.
+ *  I4. status is the first failure of the socket; every call tells it from then
+ *      on, reading what is in the buffer apart.
+ *  I5. Closed with something left to send, the connection belongs to the loop:
+ *      it frees itself when that is sent or failed, or dies with the loop.
+ * Thread: loop.
+ */
+#include <assert.h>
+#include <string.h>
+
+#include <yula/await.h>
+#include <yula/conn.h>
+#include <yula/resolve.h>
+
+#include "coro/await_i.h"
+#include "coro/sync_i.h"
+#include "loop/loop_i.h"
+
+/* What a buffer begins with: a few lines, one page. */
+#define CONN_BUFFER 4096
+
+/* Most bytes of one read: its count goes through an int. */
+#define CONN_READ_MAX ((size_t)1 << 30)
+
+struct yula_conn {
+    yula__request request; /* I5 */
+    yula_loop *loop;
+    yula_stream *stream;
+
+    yula_task *reader; /* I1 */
+    char *wanted;      /* where it wants its bytes; NULL: in the buffer */
+    size_t wanted_len;
+    bool ended; /* the peer's half */
+    int status; /* I4 */
+
+    char *buffer;
+    size_t start, end; /* I2 */
+    size_t capacity;
+    size_t limit;
+
+    yula_mutex writing;       /* I3 */
+    yula_wait_list pressed;   /* waits for the queue to fall to the low mark */
+    yula_wait_list undrained; /* wait for it to run empty */
+};
+
+/* --- what the stream tells ----------------------------------------------- */
+
+static void
+conn_wake_reader(yula_conn *conn, int status)
+{
+    yula_task *reader = conn->reader;
+
+    conn->reader = NULL;
+    if (reader != NULL)
+        yula_task_resume(reader, status);
+}
+
+static int
+conn_alloc(yula_stream *stream, void **base, size_t *len, void *arg)
+{
+    yula_conn *conn = arg;
+
+    if (conn->wanted != NULL) {
+        *base = conn->wanted;
+        *len = conn->wanted_len;
+    }
+    else {
+        *base = conn->buffer + conn->end;
+        *len = conn->capacity - conn->end;
+    }
+    return 0;
+}
+
+static void
+conn_received(yula_stream *stream, void *base, size_t len, void *arg)
+{
+    yula_conn *conn = arg;
+
+    yula_stream_stop(stream);
+    if (conn->wanted == NULL)
+        conn->end += len;
+    conn_wake_reader(conn, (int)len);
+}
+
+static void
+conn_ended(yula_stream *stream, void *arg)
+{
+    yula_conn *conn = arg;
+
+    conn->ended = true;
+    conn_wake_reader(conn, YULA_EOF);
+}
+
+static void
+conn_failed(yula_stream *stream, int status, bool writing, void *arg)
+{
+    yula_conn *conn = arg;
+
+    conn->status = status;
+    conn_wake_reader(conn, status);
+    yula__line_wake_all(&conn->pressed, status);
+    yula__line_wake_all(&conn->undrained, status);
+}
+
+static void
+conn_pressure(yula_stream *stream, bool high, void *arg)
+{
+    yula_conn *conn = arg;
+
+    if (!high)
+        yula__line_wake_all(&conn->pressed, 0);
+}
+
+static void
+conn_drained(yula_stream *stream, void *arg)
+{
+    yula_conn *conn = arg;
+
+    yula__line_wake_all(&conn->undrained, 0);
+}
+
+static const yula_stream_ops conn_ops = {
+    .alloc = conn_alloc,
+    .read = conn_received,
+    .ended = conn_ended,
+    .failed = conn_failed,
+    .pressure = conn_pressure,
+    .drained = conn_drained,
+};
+
+/* --- reading ------------------------------------------------------------- */
+
+static bool
+conn_withdraw_read(yula_task *task, void *arg)
+{
+    yula_conn *conn = arg;
+
+    yula_stream_stop(conn->stream);
+    conn->reader = NULL;
+    return true;
+}
+
+/* Wait for one read into wanted, or behind what is in the buffer. Returns how
+ * much came (> 0), or fails. */
+static int
+conn_receive(yula_conn *conn, void *wanted, size_t len)
+{
+    if (conn->status < 0)
+        return conn->status;
+    if (conn->ended)
+        return YULA_EOF;
+    conn->wanted = wanted;
+    conn->wanted_len = len < CONN_READ_MAX ? len : CONN_READ_MAX;
+    conn->reader = yula_task_current(conn->loop);
+    yula_stream_start(conn->stream);
+    return yula_task_suspend(conn->reader, "read", conn_withdraw_read, conn);
+}
+
+/* Every read begins with this. */
+static int
+conn_read_check(const yula_conn *conn)
+{
+    return conn->reader != NULL ? -EBUSY : yula_task_check(conn->loop);
+}
+
+ssize_t
+yula_conn_read(yula_conn *conn, void *base, size_t len)
+{
+    size_t buffered = conn->end - conn->start;
+    int err = len == 0 ? -EINVAL : conn_read_check(conn);
+
+    if (err < 0)
+        return err;
+    if (buffered == 0)
+        return conn_receive(conn, base, len);
+    if (len > buffered)
+        len = buffered;
+    memcpy(base, conn->buffer + conn->start, len);
+    conn->start += len;
+    return (ssize_t)len;
+}
+
+int
+yula_conn_read_exactly(yula_conn *conn, void *base, size_t len, size_t *got)
+{
+    while (*got < len) {
+        ssize_t n = yula_conn_read(conn, (char *)base + *got, len - *got);
+        if (n < 0)
+            return (int)n;
+        *got += (size_t)n;
+    }
+    return 0;
+}
+
+/* Room for one more byte at least, at the end of the buffer. */
+static int
+conn_reserve(yula_conn *conn)
+{
+    size_t len = conn->end - conn->start;
+
+    if (len == 0)
+        conn->start = conn->end = 0;
+    if (conn->end < conn->capacity)
+        return 0;
+    if (conn->start > 0) {
+        memmove(conn->buffer, conn->buffer + conn->start, len);
+    }
+    else {
+        size_t capacity = len > 0 ? 2 * len : CONN_BUFFER;
+        char *grown = yula__resize(conn->loop, conn->buffer, capacity);
+        if (grown == NULL)
+            return -ENOMEM;
+        conn->buffer = grown;
+        conn->capacity = capacity;
+    }
+    conn->start = 0;
+    conn->end = len;
+    return 0;
+}
+
+ssize_t
+yula_conn_read_until(yula_conn *conn, const void *delimiter,
+                     size_t delimiter_len, char **out)
+{
+    size_t searched = 0; /* so much of the buffer has no delimiter in it */
+    int err = delimiter_len == 0 ? -EINVAL : conn_read_check(conn);
+
+    while (err >= 0) {
+        size_t len = conn->end - conn->start;
+        char *base = conn->buffer + conn->start;
+        char *found = len - searched < delimiter_len
+                          ? NULL
+                          : memmem(base + searched, len - searched, delimiter,
+                                   delimiter_len);
+        size_t until = found == NULL ? len + 1
+                                     : (size_t)(found - base) + delimiter_len;
+        if (until > conn->limit)
+            return -EMSGSIZE;
+        if (found != NULL) {
+            conn->start += until;
+            *out = base;
+            return (ssize_t)until;
+        }
+        if (len >= delimiter_len)
+            searched = len - delimiter_len + 1;
+        err = conn_reserve(conn);
+        if (err == 0)
+            err = conn_receive(conn, NULL, 0);
+    }
+    return err;
+}
+
+ssize_t
+yula_conn_read_line(yula_conn *conn, char **out)
+{
+    char *line;
+    ssize_t len = yula_conn_read_until(conn, "\n", 1, &line);
+
+    if (len < 0)
+        return len;
+    len--;
+    if (len > 0 && line[len - 1] == '\r')
+        len--;
+    line[len] = '\0';
+    *out = line;
+    return len;
+}
+
+void
+yula_conn_set_limit(yula_conn *conn, size_t limit)
+{
+    conn->limit = limit;
+}
+
+size_t
+yula_conn_buffered(const yula_conn *conn)
+{
+    return conn->end - conn->start;
+}
+
+/* --- writing ------------------------------------------------------------- */
+
+static bool
+conn_must_wait(const yula_conn *conn)
+{
+    return conn->writing.owner != NULL || yula_stream_pressed(conn->stream);
+}
+
+/* In parts, the queue below its high mark before each; with the mutex. */
+static int
+conn_write_parts(yula_conn *conn, const char *base, size_t len)
+{
+    while (len > 0) {
+        size_t part = len < YULA_STREAM_HIGH ? len : YULA_STREAM_HIGH;
+        int err = conn->status; /* may have changed while we waited */
+        while (err == 0 && yula_stream_pressed(conn->stream))
+            err = yula__line_wait(conn->loop, &conn->pressed, NULL, "write");
+        if (err == 0)
+            err = yula_stream_write(conn->stream, base, part, NULL);
+        if (err < 0)
+            return err;
+        base += part;
+        len -= part;
+    }
+    return 0;
+}
+
+int
+yula_conn_write(yula_conn *conn, const void *base, size_t len)
+{
+    int err = yula_task_check(conn->loop);
+
+    if (err == 0)
+        err = conn->status;
+    if (err < 0)
+        return err;
+    if (len <= YULA_STREAM_HIGH && !conn_must_wait(conn))
+        return yula_stream_write(conn->stream, base, len, NULL);
+    err = yula_mutex_lock(&conn->writing);
+    if (err < 0)
+        return err;
+    err = conn_write_parts(conn, base, len);
+    (void)yula_mutex_unlock(&conn->writing);
+    return err;
+}
+
+int
+yula_conn_try_write(yula_conn *conn, const void *base, size_t len)
+{
+    if (conn->status < 0)
+        return conn->status;
+    if (conn_must_wait(conn))
+        return -EAGAIN;
+    return yula_stream_write(conn->stream, base, len, NULL);
+}
+
+int
+yula_conn_drain(yula_conn *conn)
+{
+    int err = yula_task_check(conn->loop);
+
+    if (err == 0)
+        err = conn->status;
+    if (err < 0)
+        return err;
+    /* A failure that conn_failed was not told of yet has emptied the queue. */
+    if (yula_stream_queued(conn->stream) == 0 &&
+        !yula_stream_failed(conn->stream))
+        return 0;
+    return yula__line_wait(conn->loop, &conn->undrained, NULL, "drain");
+}
+
+int
+yula_conn_shutdown(yula_conn *conn)
+{
+    return yula_stream_shutdown(conn->stream);
+}
+
+/* --- life ---------------------------------------------------------------- */
+
+int
+yula_conn_new(yula_loop *loop, int fd, yula_conn **out)
+{
+    yula_lane lane = yula__await_lane(loop);
+    yula_conn *conn = yula__alloc(loop, sizeof(*conn));
+
+    if (conn == NULL)
+        return -ENOMEM;
+    memset(conn, 0, sizeof(*conn));
+    conn->loop = loop;
+    conn->limit = YULA_CONN_LIMIT;
+    yula_mutex_init(loop, &conn->writing);
+    int err = yula_stream_new(loop, lane, fd, &conn_ops, conn, &conn->stream);
+    if (err < 0) {
+        yula__free(loop, conn);
+        return err;
+    }
+    *out = conn;
+    return 0;
+}
+
+/* Try the addresses of a list in turn. Returns a socket, or why the last one
+ * failed. */
+static int
+conn_connect_any(yula_loop *loop, const struct addrinfo *list)
+{
+    int fd = -EADDRNOTAVAIL;
+
+    for (; list != NULL; list = list->ai_next) {
+        fd = yula_await_connect(loop, list->ai_addr, list->ai_addrlen);
+        if (fd >= 0 || fd == YULA_ECANCELED)
+            break;
+    }
+    return fd;
+}
+
+int
+yula_conn_connect(yula_loop *loop, const char *host, const char *service,
+                  yula_conn **out)
+{
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
+    struct addrinfo *list;
+    int err = yula_await_resolve(loop, host, service, &hints, &list);
+
+    if (err < 0)
+        return err;
+    int fd = conn_connect_any(loop, list);
+    yula_addrinfo_free(list);
+    if (fd < 0)
+        return fd;
+    err = yula_conn_new(loop, fd, out);
+    if (err < 0)
+        yula__sys_close(fd);
+    return err;
+}
+
+/* --- the end ------------------------------------------------------------- */
+
+void
+yula_conn_abort(yula_conn *conn)
+{
+    if (conn == NULL)
+        return;
+    assert(conn->reader == NULL && conn->writing.owner == NULL);
+    (void)yula_stream_free(conn->stream, true);
+    yula__free(conn->loop, conn->buffer);
+    yula__free(conn->loop, conn);
+}
+
+static void
+conn_drop(yula_loop *loop, yula__request *request)
+{
+    yula_conn_abort(yula__container_of(request, yula_conn, request));
+}
+
+static void
+conn_left(yula_stream *stream, void *arg)
+{
+    yula_conn *conn = arg;
+
+    yula__request_remove(&conn->request);
+    yula_conn_abort(conn);
+}
+
+static void
+conn_left_failed(yula_stream *stream, int status, bool writing, void *arg)
+{
+    conn_left(stream, arg);
+}
+
+static const yula_stream_ops conn_leaving_ops = {
+    .failed = conn_left_failed,
+    .drained = conn_left,
+};
+
+void
+yula_conn_close(yula_conn *conn)
+{
+    if (conn == NULL)
+        return;
+    assert(conn->reader == NULL && conn->writing.owner == NULL);
+    if (yula_stream_queued(conn->stream) == 0) {
+        yula_conn_abort(conn);
+        return;
+    }
+    yula_stream_set_ops(conn->stream, &conn_leaving_ops);
+    conn->request.drop = conn_drop;
+    yula__request_add(conn->loop, &conn->request);
+}
+
+yula_stream *
+yula_conn_stream(yula_conn *conn)
+{
+    return conn->stream;
+}
+
+int
+yula_conn_fd(const yula_conn *conn)
+{
+    return yula_stream_fd(conn->stream);
+}
