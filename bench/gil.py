@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from contention import beside, chart, frontier, quiet, runs, trace
+from contention import application, beside, chart, frontier, quiet, runs, trace
 from harness import machine, process, report
 
 LOOPS = ["asyncio", "uvloop", "zuvloop", "rsloop", "rloop", "talyn", "yula"]
@@ -46,6 +46,7 @@ SCENARIOS: dict[str, Callable[[argparse.Namespace], runs.Rounds]] = {
     "threads": beside.threads,
     "paced": quiet.paced,
     "idle": quiet.idle,
+    "application": application.run,
     "trace": trace.run,
 }
 

@@ -7,7 +7,7 @@
  *
  * How a wait began is told by what the thread did since it gave the lock up, which is when it
  * signalled a condition last:
- *   own     it went into the kernel (to poll, or to stay away): the loop gave the lock up
+ *   own     it went into the kernel (to poll, to read, to stay away): the loop gave the lock up
  *   inside  it did not: bytecode handed the lock over in the middle of a batch
  * A third wait, in pthread_cond_wait, is for the other thread to take what is handed over.
  *
@@ -22,6 +22,7 @@
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/types.h>
 #include <time.h>
 #include <unistd.h>
@@ -157,6 +158,22 @@ epoll_pwait2(int fd, struct epoll_event *events, int count,
     NEXT(epoll_pwait2, "epoll_pwait2");
     went_into_kernel = true;
     return next(fd, events, count, timeout, mask);
+}
+
+ssize_t
+recv(int fd, void *into, size_t len, int flags)
+{
+    NEXT(recv, "recv");
+    went_into_kernel = true;
+    return next(fd, into, len, flags);
+}
+
+ssize_t
+send(int fd, const void *data, size_t len, int flags)
+{
+    NEXT(send, "send");
+    went_into_kernel = true;
+    return next(fd, data, len, flags);
 }
 
 int

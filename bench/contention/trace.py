@@ -19,9 +19,8 @@ WANTED = 0.03  # how far the two may be apart
 def traced(subject: runs.Subject, connections: int, options: argparse.Namespace) -> runs.Result:
     path = options.counters.path.with_name("trace")
     path.write_bytes(bytes(8 * len(FIELDS)))
-    preload = str(process.BUILD / "gil_trace.so")
-    load = runs.Load(connections, stats=subject.loop == "yula",
-                     env=(f"LD_PRELOAD={preload}", f"GIL_TRACE={path}"))  # fmt: skip
+    load = runs.Load(connections, stats=subject.loop == "yula", env=(f"GIL_TRACE={path}",),
+                     server=("--preload", str(process.BUILD / "gil_trace.so")))  # fmt: skip
     result = runs.measure(subject, load, options)
     values = struct.unpack(f"{len(FIELDS)}Q", path.read_bytes())
     return {**result, "trace": dict(zip(FIELDS, values, strict=True))}

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import time
+from pathlib import Path
 from typing import Any
 
 from harness import child, counters, machine, process
@@ -38,13 +39,15 @@ def start(framework: str, loop: str, settings: Settings) -> child.Server:
     return child.Server(loop, [*settings.python, script, "--loop", loop], cpu, env=settings.env)
 
 
-def uvicorn(python: list[str], loop: str) -> list[str]:
+def uvicorn(
+    python: list[str], loop: str, app: str = "asgi_app:app", folder: Path = EXAMPLES
+) -> list[str]:
     """As a user would start it: yula by its runner, the others by uvicorn's own option.
 
     -P, because a checkout in the working folder would hide the installed package.
     """
-    command = ["-m", "uvicorn", "--app-dir", str(EXAMPLES), "--http", "httptools",
-               "--host", "127.0.0.1", "--port", "0", "--no-access-log", "asgi_app:app"]  # fmt: skip
+    command = ["-m", "uvicorn", "--app-dir", str(folder), "--http", "httptools",
+               "--host", "127.0.0.1", "--port", "0", "--no-access-log", app]  # fmt: skip
     if loop == "yula":
         return [*python, "-P", "-m", "yula", *command]
     module, factory, _ = loops.FACTORIES[loop]

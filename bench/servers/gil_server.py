@@ -14,6 +14,7 @@ import json
 import os
 import signal
 import socket
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,13 @@ def run_loop(announcer: Announcer) -> None:
         runner.run(serve(announcer))
 
 
+def preload(library: Path) -> None:
+    """Begin again with it: the loader looks only once, and what starts us may not pass it on."""
+    if os.environ.get("LD_PRELOAD") != str(library):
+        os.environ["LD_PRELOAD"] = str(library)
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--loop", choices=sorted(loops.FACTORIES), default="asyncio")
@@ -95,7 +103,10 @@ def main() -> None:
     parser.add_argument("--main", choices=["loop", "compute"], default="loop",
                         help="what the main thread does")  # fmt: skip
     parser.add_argument("--stats", type=Path, help="file for loop.stats() at the end")
+    parser.add_argument("--preload", type=Path, help="a library to load before all others")
     options = parser.parse_args()
+    if options.preload:
+        preload(options.preload)
     announcer = Announcer(options)
     elsewhere = options.loops - (options.main == "loop")
     for _ in range(elsewhere):
