@@ -9,6 +9,7 @@
 
 #include <yula/await.h>
 #include <yula/channel.h>
+#include <yula/cluster.h>
 #include <yula/conn.h>
 #include <yula/coroutine.h>
 #include <yula/err.h>
