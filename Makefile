@@ -22,8 +22,9 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 # Debian packages, by purpose.
 BUILD_PACKAGES := gcc libc6-dev
 PYTHON_PACKAGES := python3 python3-venv python3-dev
-TEST_PACKAGES := ca-certificates curl netbase openssl pkg-config postgresql procps redis-server
+TEST_PACKAGES := ca-certificates curl netbase openssl pkg-config postgresql procps redis-server wrk
 RUN_PACKAGES := ca-certificates procps wrk
+BENCH_PACKAGES := $(RUN_PACKAGES) libssl-dev openssl pkg-config postgresql redis-server
 
 .PHONY: help
 help:
@@ -31,7 +32,7 @@ help:
 	@echo 'make test     all tests: C, Python, CPython'"'"'s own asyncio tests, packaging'
 	@echo 'make build    the extension, in place, for $(VENV)/bin/python'
 	@echo 'make core     libyula and its C tests; needs no Python headers'
-	@echo 'make bench    the benchmarks'
+	@echo 'make bench    yula beside all other event loops: five minutes, build/bench.html'
 	@echo 'make lint     clang-format, clang-tidy, ruff, mypy'
 	@echo 'make format   what clang-format and ruff can settle by themselves'
 	@echo 'make asan     all tests under the address and undefined-behaviour sanitizers'
@@ -69,6 +70,14 @@ $(VENV)/.stamp-test: tests/requirements.txt $(VENV)/.stamp-tools
 $(VENV)/.stamp-bench: tools/requirements-bench.txt $(VENV)/.stamp-tools
 	@echo 'installing tools/requirements-bench.txt'
 	@$(PIP) -r tools/requirements-bench.txt
+	@touch $@
+
+# Not every loop has a release for every Python: what cannot be had is left out.
+$(VENV)/.stamp-rivals: bench/requirements.txt $(VENV)/.stamp-bench
+	@echo 'installing bench/requirements.txt'
+	@sed -E 's/#.*//; s/[[:space:]]+$$//; /^$$/d' bench/requirements.txt | while read -r line; do \
+	    $(PIP) --only-binary=:all: "$$line" </dev/null 2>/dev/null || echo "  not for this Python: $$line"; \
+	done
 	@touch $@
 
 $(VENV)/.stamp-lint: tools/requirements-lint.txt $(VENV)/.stamp-tools
@@ -142,10 +151,9 @@ run: $(VENV)/.stamp-bench build
 	@$(PY) bench/serve.py $(ARGS)
 
 .PHONY: bench
-bench: $(VENV)/.stamp-bench build
-	@tools/debian-packages.sh $(RUN_PACKAGES)
-	@$(PY) bench/echo.py $(ARGS)
-	@$(PY) bench/micro.py $(ARGS)
+bench: $(VENV)/.stamp-rivals build
+	@tools/debian-packages.sh $(BENCH_PACKAGES)
+	@$(PY) bench/suite.py --quick --html build/bench.html --json build/bench.json $(ARGS)
 
 # --- clean -------------------------------------------------------------------
 

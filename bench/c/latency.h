@@ -60,8 +60,10 @@ latency_quantile_ns(const latency *hist, double quantile)
     uint64_t seen = 0;
     for (unsigned i = 0; i < LATENCY_POWERS * LATENCY_STEPS; i++) {
         seen += hist->buckets[i];
-        if (seen > wanted)
-            return latency_bucket_ns(i);
+        if (seen > wanted) {
+            uint64_t middle = latency_bucket_ns(i);
+            return middle < hist->max_ns ? middle : hist->max_ns;
+        }
     }
     return hist->max_ns;
 }

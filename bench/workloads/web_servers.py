@@ -21,6 +21,7 @@ class WebServer(Case):
         self.about = f"{self.framework} under wrk: {self.route}, {self.connections} connections"
         self.modules = web.FRAMEWORKS[self.framework]
         self.programs = ("wrk",)
+        self.overhead_s = 1.5  # wrk measures for a second at least
 
     def measure(self, name: str, settings: Settings) -> dict[str, Any]:
         with web.start(self.framework, name, settings) as server:

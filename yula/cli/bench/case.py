@@ -68,6 +68,7 @@ class Case:
     modules: Sequence[str] = ()  # that the interpreter must have
     programs: Sequence[str] = ()  # that must be on the PATH
     descriptors = 256  # open at a time, in the server or the load
+    overhead_s = 0.35  # of a measurement, besides the time that is measured: processes start
 
     def references(self, settings: Settings) -> list[str]:
         """The bare C servers to measure beside the loops: what the machine itself costs."""

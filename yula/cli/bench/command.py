@@ -24,8 +24,6 @@ Every loop runs in a process of its own, on one CPU, with a client on another th
 byte. The loops take turns in rounds, and a ratio compares them within each round. Without options
 it takes about a minute. CASE is a name or a pattern such as echo/streams or 'echo/*/1k/*'; --list
 shows them all."""
-# What a measurement takes besides the time that is measured: two interpreters start.
-OVERHEAD_S = 0.35
 SHORTEST_S, LONGEST_S = 0.1, 1.0
 
 
@@ -137,15 +135,20 @@ def plan(
     budget: float | None,
 ) -> None:
     """How many rounds, and how long in each, where the command line does not say."""
-    children = sum(loops + len(case.references(settings)) for case in cases)
+    measured, overhead = 0, 0.0  # in each round
+    for case in cases:
+        names = loops + len(case.references(settings))
+        measured += names
+        overhead += names * case.overhead_s
     if options.rounds is None:
-        fits = budget is None or budget > 3 * children * (OVERHEAD_S + SHORTEST_S)
+        fits = budget is None or budget > 3 * (overhead + measured * SHORTEST_S)
         options.rounds = 3 if fits else 2
     if options.seconds is not None:
         settings.seconds = options.seconds
     elif budget is not None:
-        each = budget / max(children * options.rounds, 1) - OVERHEAD_S
-        settings.seconds = min(max(each * 0.8, SHORTEST_S), LONGEST_S)
+        # The warm-up is a third of the time that is measured.
+        each = (budget / options.rounds - overhead) / max(measured, 1) * 0.75
+        settings.seconds = min(max(each, SHORTEST_S), LONGEST_S)
     settings.warmup = min(settings.warmup, settings.seconds / 3)
     child.allow_descriptors(max((case.descriptors for case in cases), default=256))
 

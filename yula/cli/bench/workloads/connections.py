@@ -58,6 +58,7 @@ class IdleMemory(Case):
         self.about = f"memory of one of {self.connections:,} idle connections (protocol)"
         self.echo = Echo("protocol", self.size, self.connections)
         self.descriptors = self.connections + 256
+        self.overhead_s = 0.5 + self.connections * 2e-4
 
     def measure(self, name: str, settings: Settings) -> dict[str, Any]:
         server_cpu, load_cpu = machine.cpus()
