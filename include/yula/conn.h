@@ -46,6 +46,28 @@ YULA_API int yula_conn_new(yula_loop *loop, int fd, yula_conn **out);
 YULA_API int yula_conn_connect(yula_loop *loop, const char *host,
                                const char *service, yula_conn **out);
 
+/* Plays one connection, as a task of its own. The connection is closed when it
+ * returns; what it returns is not looked at. */
+typedef int (*yula_conn_serve_cb)(yula_conn *conn, void *arg);
+
+/* Serve all that connect to a listening socket: accept, and run cb in a task for
+ * each connection, until interrupted. Then nobody is accepted any more, the
+ * tasks are cancelled, and awaited. A connection for which there is no memory is
+ * closed; while there are no descriptors left the next ones wait.
+ *
+ * fd  a listening, non-blocking socket; stays the caller's.
+ *
+ * Returns YULA_ECANCELED; -ENOMEM (not begun); or what accept(2) fails with on a
+ * descriptor that is no such socket.
+ * Thread: loop, in a task.  Blocks: the task.  Calls back: cb, in other tasks.
+ * GIL: not used.
+ */
+YULA_API int yula_conn_serve(yula_loop *loop, int fd, yula_conn_serve_cb cb,
+                             void *arg);
+
+/* The loop it belongs to. Thread: any. */
+YULA_API yula_loop *yula_conn_loop(const yula_conn *conn);
+
 /* Close. What was written and is still queued goes out in the background, as
  * long as the peer takes it; the loop runs until then. Nobody may be waiting on
  * the connection. NULL is fine.

@@ -699,3 +699,159 @@ TEST(a_client_and_a_server_survive_a_failure_everywhere)
         }
     }
 }
+
+/* --- serving ------------------------------------------------------------- */
+
+static int served, interrupted;
+
+static int
+echo_lines(yula_conn *conn, void *arg)
+{
+    char *line;
+    ssize_t len;
+    int err = 0;
+
+    served++;
+    while (err == 0 && (len = yula_conn_read_line(conn, &line)) >= 0) {
+        line[len] = '\n';
+        err = yula_conn_write(conn, line, (size_t)len + 1);
+    }
+    interrupted += len == YULA_ECANCELED;
+    return -EPROTO; /* no failure of the server's */
+}
+
+static int
+serve(actor *self, void *arg)
+{
+    return yula_conn_serve(self->loop, listening, echo_lines, arg);
+}
+
+TEST(a_server_has_a_task_for_each_connection_and_ends_with_all_of_them)
+{
+    enum {
+        COUNT = 20
+    };
+    yula_loop *loop = test_loop();
+    struct sockaddr_storage addr;
+    socklen_t addr_len;
+    actor server;
+    int fds[COUNT];
+    char got[3];
+
+    listening = test_listen(&addr, &addr_len);
+    served = interrupted = 0;
+    actor_start(&server, loop, "server", serve, NULL);
+    for (int i = 0; i < COUNT; i++) {
+        fds[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        CHECK_EQ(connect(fds[i], (struct sockaddr *)&addr, addr_len), 0);
+        test_send_all(fds[i], "hi\n", 3);
+    }
+    for (int i = 0; i < COUNT; i++) {
+        talk with = {.loop = loop, .peer = fds[i]};
+        peer_receives(&with, got, 3);
+        CHECK(memcmp(got, "hi\n", 3) == 0);
+    }
+    close(fds[0]); /* this one ends by itself */
+    while (yula_task_count(loop) > COUNT)
+        CHECK_EQ(yula_loop_step(loop, YULA_NEVER), 0);
+    yula_task_cancel(server.task);
+    CHECK_EQ(actor_end(&server), YULA_ECANCELED);
+    CHECK_EQ(served, COUNT);
+    CHECK_EQ(interrupted, COUNT - 1);
+    CHECK_EQ(yula_task_count(loop), 0);
+    for (int i = 1; i < COUNT; i++) {
+        CHECK_EQ(recv(fds[i], got, 1, 0), 0);
+        close(fds[i]);
+    }
+    close(listening);
+    yula_loop_free(loop);
+}
+
+TEST(a_server_without_memory_for_a_connection_serves_the_next)
+{
+    for (long n = 1; n < 8; n++) {
+        yula_loop *loop = test_loop();
+        struct sockaddr_storage addr;
+        socklen_t addr_len;
+        actor server;
+        char got[3];
+        int fd;
+        listening = test_listen(&addr, &addr_len);
+        actor_start(&server, loop, "server", serve, NULL);
+        settle(loop);
+        fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        CHECK_EQ(connect(fd, (struct sockaddr *)&addr, addr_len), 0);
+        test_fail_alloc(n);
+        settle(loop);
+        (void)yula_loop_step(loop, 0);
+        test_fail_alloc(0);
+        close(fd);
+        fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        CHECK_EQ(connect(fd, (struct sockaddr *)&addr, addr_len), 0);
+        test_send_all(fd, "hi\n", 3);
+        talk with = {.loop = loop, .peer = fd};
+        peer_receives(&with, got, 3);
+        close(fd);
+        yula_task_cancel(server.task);
+        CHECK_EQ(actor_end(&server), YULA_ECANCELED);
+        close(listening);
+        yula_loop_free(loop);
+    }
+}
+
+TEST(a_server_on_no_socket_says_so)
+{
+    yula_loop *loop = test_loop();
+    actor server;
+    int fds[2];
+
+    test_unix_pair(fds);
+    test_send_all(fds[1], "x", 1);
+    listening = fds[0];
+    actor_start(&server, loop, "server", serve, NULL);
+    CHECK_EQ(actor_end(&server), -EINVAL);
+    close(fds[0]);
+    close(fds[1]);
+    yula_loop_free(loop);
+}
+
+TEST(a_server_without_descriptors_goes_on_when_there_are_some)
+{
+    yula_loop *loop = test_loop_by_hand();
+    struct sockaddr_storage addr;
+    socklen_t addr_len;
+    actor server;
+
+    listening = test_listen(&addr, &addr_len);
+    served = 0;
+    actor_start(&server, loop, "server", serve, NULL);
+    settle(loop);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    test_fail_sys_named("accept", 1, EMFILE);
+    CHECK_EQ(connect(fd, (struct sockaddr *)&addr, addr_len), 0);
+    while (!test_sys_failed())
+        CHECK_EQ(yula_loop_step(loop, 0), 0);
+    settle(loop);
+    test_fail_sys(0, 0);
+    CHECK_EQ(served, 0);
+    test_now_ns += YULA_LISTENER_PAUSE_NS;
+    while (served == 0)
+        CHECK_EQ(yula_loop_step(loop, 0), 0);
+    yula_task_cancel(server.task);
+    CHECK_EQ(actor_end(&server), YULA_ECANCELED);
+
+    actor_start(&server, loop, "server", serve, NULL);
+    settle(loop);
+    int second = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    test_fail_sys_named("accept", 1, EMFILE);
+    CHECK_EQ(connect(second, (struct sockaddr *)&addr, addr_len), 0);
+    while (!test_sys_failed())
+        CHECK_EQ(yula_loop_step(loop, 0), 0);
+    settle(loop);
+    yula_task_cancel(server.task); /* while it waits for better times */
+    CHECK_EQ(actor_end(&server), YULA_ECANCELED);
+    close(fd);
+    close(second);
+    close(listening);
+    yula_loop_free(loop);
+}

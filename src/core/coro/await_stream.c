@@ -482,6 +482,12 @@ yula_conn_stream(yula_conn *conn)
     return conn->stream;
 }
 
+yula_loop *
+yula_conn_loop(const yula_conn *conn)
+{
+    return conn->loop;
+}
+
 int
 yula_conn_fd(const yula_conn *conn)
 {
