@@ -68,7 +68,9 @@ typedef struct yula_loop_stats {
     uint64_t events;    /* events the kernel reported */
     uint64_t stale;   /* of those, dropped: their descriptor had a new owner */
     uint64_t wakeups; /* times another thread had to wake the loop */
-    uint64_t reserved[10];
+    uint64_t reads_ahead; /* without the host's lock: yula_loop_want_host */
+    uint64_t sends_ahead;
+    uint64_t reserved[8];
 } yula_loop_stats;
 
 /* Make a loop, owned by the calling thread until another one runs it.
@@ -187,6 +189,16 @@ YULA_API void yula_loop_set_clock(yula_loop *loop, yula_clock_cb clock,
 
 /* Copy the counters. Thread: loop. */
 YULA_API void yula_loop_get_stats(const yula_loop *loop, yula_loop_stats *out);
+
+/* Tell the loop that other threads wait for the host's lock, or no longer. While
+ * they do, a large batch's streams are read before the lock is taken, and what
+ * the batch writes is sent after it was given up, by the next turn: false
+ * before the last turn of a run, or what was written waits.
+ *
+ * Thread: loop.  Blocks: no.  Calls back: before return (false only).
+ * GIL: held.
+ */
+YULA_API void yula_loop_want_host(yula_loop *loop, bool wanted);
 
 /* In a child after fork(): let go of the parent's kernel objects, which the two
  * processes share, without touching what they watch. The loop is then closed

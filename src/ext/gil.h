@@ -7,8 +7,10 @@
  *    each release costs up to a switch interval to undo.
  *  - While other threads want it (contention.h), the loop polls a little before
  *    it sleeps, lowers the switch interval while it is away
- *    (switch_interval.h), and keeps to its share. While nobody does, all of
- *    that is off and costs two looks at the clock for each sleep.
+ *    (switch_interval.h), keeps to its share, and has the core read and send
+ *    large batches without the lock where that leaves them a CPU
+ *    (yula_loop_want_host). While nobody does,
+ *    all of that is off and costs two looks at the clock for each sleep.
  *  - Only bytecode passes CPython's eval breaker, so a batch of C callables
  *    would keep the lock for ever. `breathe` and `linger` call an empty Python
  *    function every so often, which hands the lock over when another thread has
@@ -39,13 +41,17 @@ typedef struct yulapy_gil {
     yulapy_contention contention;
     unsigned breaths; /* since the last pass through the eval breaker */
     bool away;        /* left while contended: counted in the switch interval */
-    bool sampled;     /* contention.since_* are of this stretch of the lock */
+    bool told_contended; /* the core (yula_loop_want_host) */
+    bool sampled; /* contention.since_* are of this stretch of the lock */
 } yulapy_gil;
 
 void yulapy_gil_init(yulapy_gil *gil);
 
 /* Fill the host table that a loop hands to the core. */
 void yulapy_gil_host(yulapy_loop *loop, yula_host *out);
+
+/* A run ends: what was written while others wanted the lock is sent. */
+void yulapy_gil_end(yulapy_loop *loop);
 
 /* In a child after fork, which has none of the threads. */
 void yulapy_gil_forked(yulapy_loop *loop);

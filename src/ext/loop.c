@@ -76,6 +76,8 @@ loop_run_turns(yulapy_loop *loop, bool once)
         if (loop->core == NULL)
             break;
     } while (status == 0 && !loop->stopping && !once);
+    if (loop->core != NULL)
+        yulapy_gil_end(loop);
     if (loop->leaving != NULL)
         return loop_leave(loop);
     if (status < 0) {

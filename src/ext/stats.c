@@ -35,10 +35,11 @@ yulapy_loop_stats(PyObject *self, PyObject *unused)
     if (gil == NULL)
         return NULL;
     yula_loop_get_stats(loop->core, &stats);
-    return Py_BuildValue("{sKsKsKsKsKsKsN}", "turns", stats.turns, "sleeps",
+    return Py_BuildValue("{sKsKsKsKsKsKsKsKsN}", "turns", stats.turns, "sleeps",
                          stats.sleeps, "callbacks", stats.callbacks, "events",
                          stats.events, "stale", stats.stale, "wakeups",
-                         stats.wakeups, "gil", gil);
+                         stats.wakeups, "reads_ahead", stats.reads_ahead,
+                         "sends_ahead", stats.sends_ahead, "gil", gil);
 }
 
 /* --- settings --------------------------------------------------------------- */

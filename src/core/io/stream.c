@@ -26,10 +26,6 @@
 /* Pieces of one sendmsg; more are taken by the next one. Linux takes 1024. */
 #define STREAM_IOV_MAX 64
 
-#define STREAM_TROUBLE                                                         \
-    (YULA_READ_CLOSED | YULA_HANGUP | YULA_ERROR | YULA_PRIORITY)
-
-static void stream_on_event(yula_watcher *watcher, unsigned events, void *arg);
 static void stream_deferred(yula_work *work, void *arg);
 static void queue_drop(yula_stream *stream);
 
@@ -73,12 +69,23 @@ stream_fail(yula_stream *stream, int status, bool writing)
         stream->ops->failed(stream, status, writing, stream->arg);
 }
 
+static inline ssize_t
+stream_take(yula_stream *stream, void *base, size_t len, bool *drained)
+{
+    if (__builtin_expect(stream->has_read_ahead, 0))
+        return yula__ahead_take(stream, base, len, drained);
+    ssize_t n = yula__sys_recv(stream->fd, base, len);
+    *drained = n > 0 && (size_t)n < len;
+    return n;
+}
+
 static void
 stream_receive(yula_stream *stream, void *base, size_t len)
 {
-    ssize_t n = yula__sys_recv(stream->fd, base, len);
+    bool drained;
+    ssize_t n = stream_take(stream, base, len, &drained);
     if (n > 0) {
-        if ((size_t)n < len && stream->tcp && stream->trouble == 0)
+        if (drained && stream->tcp && stream->trouble == 0)
             stream->readable = false;
         /* Queued behind what read queues, as asyncio would see it; but a turn
          * nested in read must not miss it. */
@@ -273,27 +280,21 @@ queue_push(yula_stream *stream, const char *base, size_t len, void *owner)
 
 /* --- writing ------------------------------------------------------------- */
 
-static inline size_t
-smaller(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
-
 /* At most room bytes: one call sends on and on while the peer makes room. */
-static ssize_t
-stream_send_once(yula_stream *stream, size_t room)
+ssize_t
+yula__stream_send_once(yula_stream *stream, size_t room)
 {
     const yula__chunk *chunk = &stream->chunks[stream->chunk_first];
     unsigned count = stream->chunk_end - stream->chunk_first;
 
     if (count == 1)
         return yula__sys_send(stream->fd, chunk->base,
-                              smaller(chunk->len, room));
+                              yula__smaller(chunk->len, room));
     struct iovec pieces[STREAM_IOV_MAX];
     if (count > STREAM_IOV_MAX)
         count = STREAM_IOV_MAX;
     for (unsigned i = 0; i < count; i++) {
-        size_t len = smaller(chunk[i].len, room);
+        size_t len = yula__smaller(chunk[i].len, room);
         pieces[i] = (struct iovec){.iov_base = (void *)chunk[i].base,
                                    .iov_len = len};
         room -= len;
@@ -376,6 +377,15 @@ stream_rest(yula_stream *stream)
     yula_watcher_again(&stream->watcher, YULA_WRITABLE);
 }
 
+static inline ssize_t
+stream_send_next(yula_stream *stream, size_t room)
+{
+    if (__builtin_expect(!stream->has_sent_ahead, 1))
+        return yula__stream_send_once(stream, room);
+    stream->has_sent_ahead = false;
+    return stream->ahead_sent;
+}
+
 /* Send until the queue is empty or the kernel refuses: a refusal, not a short
  * count, is what makes the kernel promise an event. A peer that drains as fast
  * as we send never makes it refuse, hence the budget. A release that writes
@@ -395,7 +405,7 @@ stream_send(yula_stream *stream)
             stream_rest(stream);
             break;
         }
-        ssize_t n = stream_send_once(stream, room);
+        ssize_t n = stream_send_next(stream, room);
         if (n == -EAGAIN) {
             stream_block(stream);
         }
@@ -442,7 +452,7 @@ stream_send_uncopied(yula_stream *stream, const void *base, size_t len)
     if (stream->queued > 0 || stream->blocked)
         return 0;
     ssize_t n = yula__sys_send(stream->fd, base,
-                               smaller(len, YULA_STREAM_WRITE_BUDGET));
+                               yula__smaller(len, YULA_STREAM_WRITE_BUDGET));
     if (n >= 0)
         return (size_t)n;
     if (n != -EAGAIN) {
@@ -485,8 +495,10 @@ yula_stream_write(yula_stream *stream, const void *base, size_t len,
     if (!stream->blocked && !stream->sending) {
         if (stream->loop->in_callback == 0 || stream->queued > stream->high)
             stream_send(stream);
-        else
+        else if (__builtin_expect(!stream->loop->holds_sends, 1))
             yula_loop_defer(stream->loop, &stream->deferred);
+        else if (!yula__work_queued(&stream->deferred))
+            yula__list_append(&stream->loop->unsent, &stream->deferred);
     }
     if (__builtin_expect(stream->queued > stream->high, 0) && !stream->sending)
         stream_check_high(stream);
@@ -560,13 +572,13 @@ yula_stream_set_marks(yula_stream *stream, size_t low, size_t high)
 
 /* Reads come first, as in asyncio, whose selector queues the reader's handle
  * before the writer's. */
-static void
-stream_on_event(yula_watcher *watcher, unsigned events, void *arg)
+void
+yula__stream_on_event(yula_watcher *watcher, unsigned events, void *arg)
 {
     yula_stream *stream = arg;
 
-    stream->trouble |= events & STREAM_TROUBLE;
-    if (events & (YULA_READABLE | STREAM_TROUBLE))
+    stream->trouble |= events & YULA__STREAM_TROUBLE;
+    if (events & (YULA_READABLE | YULA__STREAM_TROUBLE))
         stream->readable = true;
     if (stream->readable && stream->reading)
         stream_read(stream);
@@ -602,11 +614,12 @@ yula_stream_new(yula_loop *loop, yula_lane lane, int fd,
     if (stream->tcp)
         interest |= YULA_WRITABLE | YULA_PRIORITY;
     int err = yula_watcher_start(&stream->watcher, fd, interest,
-                                 stream_on_event, stream);
+                                 yula__stream_on_event, stream);
     if (err < 0) {
         yula__free(loop, stream);
         return err;
     }
+    loop->ahead = &yula__stream_ahead;
     *out = stream;
     return 0;
 }
@@ -625,6 +638,7 @@ yula_stream_free(yula_stream *stream, bool close_fd)
     if (loop->resume == &stream->watcher.work)
         loop->resume = NULL;
     queue_drop(stream);
+    yula__ahead_drop(stream);
     stream->fd = -1;
     if (close_fd)
         yula__sys_close(fd);
@@ -660,7 +674,7 @@ yula_stream *
 yula_stream_of(yula_loop *loop, int fd)
 {
     yula_watcher *watcher = yula_watcher_of(loop, fd);
-    if (watcher == NULL || watcher->cb != stream_on_event)
+    if (watcher == NULL || watcher->cb != yula__stream_on_event)
         return NULL;
     return yula__container_of(watcher, yula_stream, watcher);
 }

@@ -36,11 +36,42 @@ struct yula_stream {
     int write_status;
     size_t queued;
     size_t low, high;
-    yula_work deferred; /* flush at the end of the callback; then: free */
+    /* Flush at the end of the callback, or, on loop->unsent, at that of the
+     * batch; then: free. */
+    yula_work deferred;
     yula_work failure;
+    /* ahead.c */
+    char *ahead;        /* a block with what was read, or NULL */
+    ssize_t ahead_read; /* what that read returned */
+    size_t ahead_at;    /* of it, delivered */
+    ssize_t ahead_sent; /* what that send returned */
+    bool has_read_ahead;
+    bool has_sent_ahead;
+    bool bulk;           /* the last read ahead was full: better read at once */
     yula__chunk *chunks; /* [chunk_first, chunk_end) wait to be sent */
     unsigned chunk_first, chunk_end, chunk_capacity;
     yula__chunk first_chunks[YULA__STREAM_FIRST_CHUNKS];
 };
+
+static inline size_t
+yula__smaller(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+/* stream.c: the watcher's callback, which tells a stream's watcher; and one
+ * system call for what is queued, at most room bytes. */
+void yula__stream_on_event(yula_watcher *watcher, unsigned events, void *arg);
+ssize_t yula__stream_send_once(yula_stream *stream, size_t room);
+
+#define YULA__STREAM_TROUBLE                                                   \
+    (YULA_READ_CLOSED | YULA_HANGUP | YULA_ERROR | YULA_PRIORITY)
+
+/* ahead.c */
+extern const yula__ahead yula__stream_ahead;
+/* As recv(2), from what was read ahead. drained: whether that read was short. */
+ssize_t yula__ahead_take(yula_stream *stream, void *base, size_t len,
+                         bool *drained);
+void yula__ahead_drop(yula_stream *stream);
 
 #endif /* YULA__STREAM_I_H */

@@ -49,6 +49,7 @@ loop_init(yula_loop *loop, const yula_loop_options *options)
     }
     yula__list_init(&loop->deferred);
     yula__list_init(&loop->dead);
+    yula__list_init(&loop->unsent);
     loop->poller.fd = loop->wake_fd = -1;
     loop->owner = yula__thread_token();
 }
@@ -97,6 +98,8 @@ yula_loop_free(yula_loop *loop)
     yula__watchers_fini(loop);
     yula__inbox_fini(loop);
     yula__poller_fini(&loop->poller);
+    if (loop->ahead != NULL)
+        loop->ahead->fini(loop);
     yula__free(loop, loop->read_buffer);
     yula__free(loop, loop);
 }
@@ -143,6 +146,8 @@ loop_collect(yula_loop *loop, int64_t deadline_ns)
     if (loop->resume != NULL)
         yula_work_queue(loop, loop->resume);
     loop->resume = NULL;
+    if (loop->in_callback > 0 && loop->tasks != NULL)
+        yula__tasks_nest(loop);
     /* What a nested run's outer batch had left runs first. */
     for (int lane = 0; lane < YULA__LANES; lane++)
         yula__list_prepend_all(&loop->ready[lane], &loop->batch[lane]);
@@ -154,10 +159,16 @@ loop_collect(yula_loop *loop, int64_t deadline_ns)
         status = events;
         events = 0;
     }
+    loop->large_batch = events >= YULA__AHEAD_EVENTS;
     if (loop->host != NULL) {
         released = loop_run_native(loop, events, released, &status);
+        if (released && loop->host_wanted && loop->large_batch &&
+            loop->ahead != NULL)
+            loop->ahead->read(loop, events);
         if (released)
             loop->host->acquire(loop->host->arg);
+        if (!yula__list_empty(&loop->unsent))
+            loop->ahead->sent(loop);
     }
     loop->stats.turns++;
     loop->stats.events += (uint64_t)events;
@@ -179,8 +190,11 @@ yula_loop_run_batch(yula_loop *loop)
     int status = 0;
     if (loop->host == NULL)
         status = yula__ready_run(loop, YULA_LANE_NATIVE);
-    if (status == 0)
-        status = yula__ready_run(loop, YULA_LANE_HOST);
+    if (status != 0)
+        return status;
+    loop->holds_sends = loop->host_wanted && loop->large_batch;
+    status = yula__ready_run(loop, YULA_LANE_HOST);
+    loop->holds_sends = false;
     return status;
 }
 
@@ -300,6 +314,14 @@ yula_loop_set_clock(yula_loop *loop, yula_clock_cb clock, void *arg)
 {
     loop->clock = clock != NULL ? clock : loop_monotonic;
     loop->clock_arg = clock != NULL ? arg : NULL;
+}
+
+void
+yula_loop_want_host(yula_loop *loop, bool wanted)
+{
+    loop->host_wanted = wanted;
+    if (!wanted && !yula__list_empty(&loop->unsent))
+        loop->ahead->sent(loop);
 }
 
 void

@@ -43,6 +43,23 @@ enum {
     YULA__ASLEEP
 };
 
+/* What a higher room does without the host's lock while the host wants it for
+ * others (io/ahead.c). None touches what the host may walk. */
+typedef struct yula__ahead {
+    /* The lock was just given up: send what the batch has written. Returns
+     * whether somebody must hear of it before the loop may sleep. */
+    bool (*send)(yula_loop *loop);
+    /* The lock is back: say what came of it. */
+    void (*sent)(yula_loop *loop);
+    /* The lock is still given up after a poll: read what is ready. */
+    void (*read)(yula_loop *loop, int events);
+    void (*fini)(yula_loop *loop);
+} yula__ahead;
+
+/* So many events make a batch for which all that is worth it. With fewer the
+ * lock's hand-overs cost more than the system calls made without it spare. */
+#define YULA__AHEAD_EVENTS 16
+
 struct yula_loop {
     /* ready.c: work that runs in the next batch, and the batch being run */
     yula__list ready[YULA__LANES];
@@ -90,6 +107,15 @@ struct yula_loop {
     uint64_t wakeups_polled;  /* the loop's: the count at its last look */
     int wake_fd;
     char pad_after_[64];
+
+    /* io/ahead.c */
+    const yula__ahead *ahead; /* NULL until there is a stream */
+    yula__list unsent;        /* works of streams that wait for ahead->send */
+    void *ahead_blocks;       /* free ones, linked through their first word */
+    unsigned ahead_block_count;
+    bool host_wanted; /* others wait for the host's lock */
+    bool holds_sends; /* in this batch */
+    bool large_batch; /* as YULA__AHEAD_EVENTS says */
 
     /* io/stream.c: where streams without an alloc of their own receive */
     char *read_buffer; /* YULA_STREAM_READ_MAX bytes */
@@ -178,6 +204,9 @@ yula__timers_next(const yula_loop *loop)
 void yula__watchers_fini(yula_loop *loop);
 /* Queue the watchers that the events are for; lanes is a set of 1 << lane. */
 void yula__watchers_collect(yula_loop *loop, int count, unsigned lanes);
+/* Whom an event is for, or NULL if its descriptor has another owner by now. */
+yula_watcher *yula__watcher_of_event(const yula_loop *loop,
+                                     const yula__poll_event *event);
 /* After a poll whose events were all stale, now and then: make a new poller. */
 void yula__watchers_shed_stale(yula_loop *loop);
 /* A watcher of the core's own: does not keep yula_loop_run alive. */
@@ -195,6 +224,8 @@ void yula__signals_forked(yula_loop *loop);
 
 /* coro/task.c */
 void yula__tasks_fini(yula_loop *loop);
+/* A nested turn begins: it runs the tasks that are ready, too. */
+void yula__tasks_nest(yula_loop *loop);
 
 /* visit.c: every work the loop holds in the host lane, the inbox apart (its
  * items are strong roots). For a host that collects cycles. visit returns

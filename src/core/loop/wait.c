@@ -1,7 +1,7 @@
 /* wait.c: the first part of a turn, asking the kernel what happened.
  *
- *  I1. The host's lock is given up only here for a sleep, and only when polling
- *      for a while has found nothing (yula_host.linger).
+ *  I1. The host's lock is given up only here: for a sleep, when polling for a
+ *      while has found nothing (yula_host.linger), or to send (io/ahead.c).
  *  I2. Posters must wake the loop only while it may be asleep (inbox.c): while
  *      it polls, it looks at the inbox itself.
  * Thread: loop.
@@ -75,12 +75,29 @@ wait_asleep(yula_loop *loop, int64_t deadline_ns, int64_t timeout_ns,
     return events;
 }
 
+/* What the batch wrote leaves without the lock; so does the poll. */
+static int
+wait_after_sends(yula_loop *loop, int64_t timeout_ns, bool *released)
+{
+    loop->host->release(loop->host->arg);
+    *released = true;
+    if (loop->ahead->send(loop) ||
+        (timeout_ns > 0 && !yula__inbox_may_sleep(loop)))
+        timeout_ns = 0;
+    int events = wait_poll(loop, timeout_ns);
+    yula__inbox_awake(loop);
+    loop->stats.sleeps += timeout_ns > 0;
+    return events;
+}
+
 int
 yula__loop_wait(yula_loop *loop, int64_t deadline_ns, bool *released)
 {
     int64_t timeout_ns = wait_timeout(loop, deadline_ns);
 
     *released = false;
+    if (!yula__list_empty(&loop->unsent))
+        return wait_after_sends(loop, timeout_ns, released);
     /* A break: the clock failed. */
     if (timeout_ns > 0 && loop->break_status == 0) {
         loop->until_poll = WAIT_TURNS_UNPOLLED - 1;

@@ -26,7 +26,7 @@ watcher_tag(const yula_watcher *watcher)
 }
 
 static inline yula_watcher *
-watcher_of_tag(yula_loop *loop, uint64_t tag)
+watcher_of_tag(const yula_loop *loop, uint64_t tag)
 {
     uint32_t fd = (uint32_t)tag;
     if (fd >= loop->fd_count || loop->fds[fd].watcher == NULL)
@@ -177,6 +177,12 @@ yula_watcher_of(yula_loop *loop, int fd)
     if (fd < 0 || (size_t)fd >= loop->fd_count)
         return NULL;
     return loop->fds[fd].watcher;
+}
+
+yula_watcher *
+yula__watcher_of_event(const yula_loop *loop, const yula__poll_event *event)
+{
+    return watcher_of_tag(loop, event->tag);
 }
 
 void

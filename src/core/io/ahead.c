@@ -1,0 +1,175 @@
+/* ahead.c: system calls of streams made while the host's lock is given up.
+ *
+ * While other threads want the lock (yula_loop_want_host), a loop that holds it
+ * over every recv and send of a large batch takes it from them for nothing: one
+ * such call on loopback is 4-6 us of kernel time, and needs no lock. So a large
+ * batch's streams are read before the lock is taken, and what it writes is sent
+ * after the lock was given back. Both leave their results with the stream;
+ * whatever reports them holds the lock.
+ *
+ *  I1. Without the lock nothing is touched but the streams' fields of this file,
+ *      the free blocks and the kernel. No list changes: a thread that holds the
+ *      lock may be walking them (visit.c).
+ *  I2. A stream that is being sent is `sending`, so its queue only grows.
+ *  I3. At most one read a stream and turn; what was read and not delivered
+ *      (paused meanwhile) is delivered before anything else is read.
+ * Thread: loop.
+ */
+#include "io/stream_i.h"
+
+#include <string.h>
+
+#include "base/list.h"
+
+/* One read. More than that is bulk, and better received where it belongs. */
+#define AHEAD_BLOCK_LEN 16384
+
+/* Free blocks that are kept (2 MiB). */
+#define AHEAD_BLOCKS_KEPT 128
+
+static char *
+block_take(yula_loop *loop)
+{
+    void **block = loop->ahead_blocks;
+    if (block == NULL)
+        return yula__alloc(loop, AHEAD_BLOCK_LEN);
+    loop->ahead_blocks = *block;
+    loop->ahead_block_count--;
+    return (char *)block;
+}
+
+static void
+block_put(yula_loop *loop, char *memory)
+{
+    if (loop->ahead_block_count >= AHEAD_BLOCKS_KEPT) {
+        yula__free(loop, memory);
+        return;
+    }
+    void **block = (void **)(void *)memory;
+    *block = loop->ahead_blocks;
+    loop->ahead_blocks = block;
+    loop->ahead_block_count++;
+}
+
+static void
+ahead_fini(yula_loop *loop)
+{
+    while (loop->ahead_blocks != NULL) {
+        void **block = loop->ahead_blocks;
+        loop->ahead_blocks = *block;
+        yula__free(loop, block);
+    }
+}
+
+/* --- reading --------------------------------------------------------------- */
+
+void
+yula__ahead_drop(yula_stream *stream)
+{
+    stream->has_read_ahead = false;
+    if (stream->ahead != NULL)
+        block_put(stream->loop, stream->ahead);
+    stream->ahead = NULL;
+}
+
+ssize_t
+yula__ahead_take(yula_stream *stream, void *base, size_t len, bool *drained)
+{
+    ssize_t n = stream->ahead_read;
+
+    *drained = false;
+    if (n > 0) {
+        size_t rest = (size_t)n - stream->ahead_at;
+        len = yula__smaller(len, rest);
+        memcpy(base, stream->ahead + stream->ahead_at, len);
+        stream->ahead_at += len;
+        if (len < rest)
+            return (ssize_t)len;
+        *drained = n < AHEAD_BLOCK_LEN;
+        n = (ssize_t)len;
+    }
+    yula__ahead_drop(stream);
+    return n;
+}
+
+static void
+ahead_read_stream(yula_stream *stream)
+{
+    if (stream->ahead == NULL)
+        stream->ahead = block_take(stream->loop);
+    if (stream->ahead == NULL)
+        return; /* without memory: read in its turn */
+    ssize_t n = yula__sys_recv(stream->fd, stream->ahead, AHEAD_BLOCK_LEN);
+    stream->ahead_read = n;
+    stream->ahead_at = 0;
+    stream->has_read_ahead = true;
+    stream->bulk = n == AHEAD_BLOCK_LEN;
+    stream->loop->stats.reads_ahead++;
+}
+
+static void
+ahead_read(yula_loop *loop, int events)
+{
+    for (int i = 0; i < events; i++) {
+        const yula__poll_event *event = &loop->events[i];
+        yula_watcher *watcher = yula__watcher_of_event(loop, event);
+        if (watcher == NULL || watcher->cb != yula__stream_on_event ||
+            watcher->work.lane != YULA_LANE_HOST)
+            continue;
+        yula_stream *stream = yula__container_of(watcher, yula_stream, watcher);
+        if ((event->events & (YULA_READABLE | YULA__STREAM_TROUBLE)) &&
+            stream->reading && !stream->has_read_ahead && !stream->bulk)
+            ahead_read_stream(stream);
+        else
+            stream->bulk = false;
+    }
+}
+
+/* --- sending --------------------------------------------------------------- */
+
+static bool
+ahead_send_stream(yula_stream *stream)
+{
+    if (stream->queued == 0 || stream->blocked || stream->sending ||
+        stream->loop->closed)
+        return false; /* flushed meanwhile */
+    stream->sending = true;
+    stream->ahead_sent = yula__stream_send_once(stream,
+                                                YULA_STREAM_WRITE_BUDGET);
+    stream->has_sent_ahead = true;
+    stream->loop->stats.sends_ahead++;
+    return stream->ahead_sent < 0 ||
+           (size_t)stream->ahead_sent < stream->queued;
+}
+
+static bool
+ahead_send(yula_loop *loop)
+{
+    bool unfinished = false;
+
+    for (yula_work *work = loop->unsent.head.next; work != &loop->unsent.head;
+         work = work->next)
+        unfinished |= ahead_send_stream(
+            yula__container_of(work, yula_stream, deferred));
+    return unfinished;
+}
+
+static void
+ahead_sent(yula_loop *loop)
+{
+    while (!yula__list_empty(&loop->unsent)) {
+        yula_work *work = yula__list_take_first(&loop->unsent);
+        yula_stream *stream = yula__container_of(work, yula_stream, deferred);
+        if (stream->has_sent_ahead)
+            stream->sending = false;
+        yula_stream_flush(stream);
+        stream->has_sent_ahead = false; /* if it was dropped meanwhile */
+    }
+}
+
+const yula__ahead yula__stream_ahead = {
+    .send = ahead_send,
+    .sent = ahead_sent,
+    .read = ahead_read,
+    .fini = ahead_fini,
+};
