@@ -56,7 +56,7 @@ yula__task_delivered(yula_task *task)
 void
 yula_task_cancel(yula_task *task)
 {
-    if (task->state == YULA_TASK_ENDED || task->cancel_pending)
+    if (task->state == YULA_TASK_ENDED)
         return;
     task->cancel_pending = true;
     yula__task_interrupt(task);

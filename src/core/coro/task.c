@@ -7,7 +7,8 @@
  *  I3. A task's struct lies on its stack. Both go when the last reference goes:
  *      a running task holds one itself.
  *  I4. While scheduled[lane] is set, run[lane] will call tasks_run; while it is
- *      not, ready[lane] and later[lane] are empty or tasks_run is on the stack.
+ *      not, ready[lane] and later[lane] are empty or tasks_run is on the stack
+ *      (a loop that a task runs nested begins with yula__tasks_nest).
  * Thread: loop.
  */
 #include "coro/task_i.h"
@@ -84,6 +85,19 @@ tasks_schedule(yula__tasks *tasks, yula_lane lane)
         yula_loop_defer(loop, &tasks->run[lane]); /* right after it */
     else
         tasks_queue_work(loop, &tasks->run[lane]);
+}
+
+void
+yula__tasks_nest(yula_loop *loop)
+{
+    for (int lane = 0; lane < YULA__LANES; lane++) {
+        yula_work *work = &loop->tasks->run[lane];
+        if (loop->tasks->ready[lane].first != NULL &&
+            !loop->tasks->scheduled[lane]) {
+            loop->tasks->scheduled[lane] = true;
+            tasks_queue_work(loop, work);
+        }
+    }
 }
 
 static void
