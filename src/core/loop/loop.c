@@ -148,8 +148,6 @@ loop_collect(yula_loop *loop, int64_t deadline_ns)
     loop->resume = NULL;
     if (loop->in_callback > 0 && loop->tasks != NULL)
         yula__tasks_nest(loop);
-    if (loop->in_callback > 0 && loop->tasks != NULL)
-        yula__tasks_nest(loop);
     /* What a nested run's outer batch had left runs first. */
     for (int lane = 0; lane < YULA__LANES; lane++)
         yula__list_prepend_all(&loop->ready[lane], &loop->batch[lane]);

@@ -226,8 +226,6 @@ void yula__signals_forked(yula_loop *loop);
 void yula__tasks_fini(yula_loop *loop);
 /* A nested turn begins: it runs the tasks that are ready, too. */
 void yula__tasks_nest(yula_loop *loop);
-/* A nested turn begins: it runs the tasks that are ready, too. */
-void yula__tasks_nest(yula_loop *loop);
 
 /* visit.c: every work the loop holds in the host lane, the inbox apart (its
  * items are strong roots). For a host that collects cycles. visit returns
