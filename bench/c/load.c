@@ -395,8 +395,7 @@ typedef struct {
 
 typedef struct {
     moment begin, end;
-    progress_sample
-        solo[4]; /* alone: before, from and to; after, from and to */
+    moment solo[4]; /* alone: before, from and to; after, from and to */
     uint64_t
         unanswered; /* connections without an answer when settle_ms was over */
 } window;
@@ -415,16 +414,27 @@ moment_read(const settings *set, const server_cost *cost, const progress *prog)
     return now;
 }
 
+/* The part of a CPU that the server had. */
+static double
+cpu_between(const moment *from, const moment *to)
+{
+    return (double)(to->cost.cpu_ns - from->cost.cpu_ns) /
+           (double)(to->at_ns - from->at_ns);
+}
+
 static void
 print_progress(const progress *prog, const window *win)
 {
     printf(", \"progress\": ");
     progress_print_rates(prog, &win->begin.done, &win->end.done);
-    if (win->solo[1].at_ns != 0) {
+    const moment *solo = win->solo;
+    if (solo[1].at_ns != 0) {
         printf(", \"solo_before\": ");
-        progress_print_rates(prog, &win->solo[0], &win->solo[1]);
+        progress_print_rates(prog, &solo[0].done, &solo[1].done);
         printf(", \"solo_after\": ");
-        progress_print_rates(prog, &win->solo[2], &win->solo[3]);
+        progress_print_rates(prog, &solo[2].done, &solo[3].done);
+        printf(", \"solo_cpu\": [%.4f, %.4f]", cpu_between(&solo[0], &solo[1]),
+               cpu_between(&solo[2], &solo[3]));
     }
 }
 
@@ -479,13 +489,13 @@ print_result(const load *run, const settings *set, const window *win,
 }
 
 static void
-watch_solo(const progress *prog, const settings *set, progress_sample *from,
-           progress_sample *to)
+watch_solo(const settings *set, const server_cost *cost, const progress *prog,
+           moment *from, moment *to)
 {
     struct timespec time = {set->solo_ms / 1000, set->solo_ms % 1000 * 1000000};
-    *from = progress_read(prog);
+    *from = moment_read(set, cost, prog);
     nanosleep(&time, NULL);
-    *to = progress_read(prog);
+    *to = moment_read(set, cost, prog);
 }
 
 /* Lets what is in flight come home, closes all connections and gives the server a moment. */
@@ -519,7 +529,7 @@ load_measure(load *run, const settings *set)
     if (set->pid != 0)
         server_cost_open(&cost, set->pid);
     if (set->solo_ms != 0)
-        watch_solo(&prog, set, &win.solo[0], &win.solo[1]);
+        watch_solo(set, &cost, &prog, &win.solo[0], &win.solo[1]);
     load_connect(run);
     if (set->settle_ms != 0)
         win.unanswered = load_settle(run, set->settle_ms);
@@ -552,7 +562,7 @@ load_measure(load *run, const settings *set)
     if (set->solo_ms != 0) {
         load copy = *run; /* what is answered from here on is not counted */
         load_disconnect(&copy);
-        watch_solo(&prog, set, &win.solo[2], &win.solo[3]);
+        watch_solo(set, &cost, &prog, &win.solo[2], &win.solo[3]);
     }
     print_result(run, set, &win, &cost, &prog);
 }

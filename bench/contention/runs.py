@@ -137,29 +137,38 @@ def run_client(server: process.Server, command: list[str], limit: float) -> Resu
     return result
 
 
-def speeds(sample: list[float], threads: int) -> tuple[list[float], float]:
-    """What each thread did a second, as if the CPU had been equally fast all the time; the CPU.
+def speeds(sample: list[float], threads: int, cpu: float) -> tuple[list[float], float]:
+    """What each thread did a second of its process's CPU time, as if the CPU had always been
+    equally fast; and how fast it was, by the speedometer: loops of its own in a microsecond.
 
-    The CPU's speed is the speedometer's: 1 is one loop of its own in a microsecond.
+    cpu: the part of the CPU that the process had. It has work for all of it, so what is lacking
+    went to somebody else.
     """
     timed, took_ns = sample[-2:]
-    cpu = 1000 * timed / took_ns if timed else 1.0
-    return [done / cpu for done in sample[:threads]], cpu
+    speed = 1000 * timed / took_ns if timed else 1.0
+    return [done / speed / cpu for done in sample[:threads]], speed
 
 
-def add_shares(result: Result, threads: int) -> None:
-    """Each thread's speed as a share of its own when the loop was idle, and that of them all."""
-    now, result["cpu_speed"] = speeds(result["progress"], threads)
-    before, _ = speeds(result["solo_before"], threads)
-    after, _ = speeds(result["solo_after"], threads)
-    alone = [(one + two) / 2 for one, two in zip(before, after, strict=True)]
-    if not all(alone):
-        raise process.ServerFailed(f"a thread did not compute with the loop idle: {alone}")
-    result["shares"] = [did / could for did, could in zip(now, alone, strict=True)]
-    result["share"] = sum(now) / sum(alone)
+def add_shares(result: Result, load: Load) -> None:
+    """Each thread's speed as a share of its own when the loop was idle, and that of them all.
+
+    The threads are alike, so each alone has its part of what they do together: which of them
+    gets how much of a few tenths of a second is chance.
+    """
+    threads = load.compute
+    cpu, (cpu_before, cpu_after) = result["cpu"], result["solo_cpu"]
+    if load.apart:  # the CPU time is the server's, not that of the process which computes
+        cpu = cpu_before = cpu_after = 1.0
+    now, result["cpu_speed"] = speeds(result["progress"], threads, cpu)
+    before, _ = speeds(result["solo_before"], threads, cpu_before)
+    after, _ = speeds(result["solo_after"], threads, cpu_after)
+    if not sum(before) or not sum(after):
+        raise process.ServerFailed("the threads did not compute while the loop was idle")
     result["computed"] = sum(now)
-    result["alone"] = sum(alone)
+    result["alone"] = (sum(before) + sum(after)) / 2
     result["alone_moved"] = sum(after) / sum(before) - 1
+    result["shares"] = [did / (result["alone"] / threads) for did in now]
+    result["share"] = sum(now) / result["alone"]
 
 
 def add_costs(result: Result) -> None:
@@ -188,7 +197,7 @@ def measure(subject: Subject, load: Load, options: argparse.Namespace) -> Result
         result["loop"] = hello["loop"]
         add_costs(result)
         if load.compute:
-            add_shares(result, load.compute)
+            add_shares(result, load)
             result["full"] = not load.apart  # there is work for all of the CPU
         if load.stats:
             server.stop()
