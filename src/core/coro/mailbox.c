@@ -1,7 +1,7 @@
 /* mailbox.c: messages between loops.
  *
  * A ring and two lines of waiters under one lock, held for a few instructions
- * and never over a call-out.
+ * and at most one wake-up, and never over a call-out.
  *  I1. Senders wait only while the ring is full, receivers only while it is
  *      empty; so one of the lines is empty.
  *  I2. A waiter, on its task's stack, is changed under the lock while it is in a
@@ -116,8 +116,8 @@ line_remove(mailbox_line *line, mailbox_waiter *waiter)
         line->last = link;
 }
 
-/* Under the lock. The caller posts the waiter's work when it has let go. */
-static mailbox_waiter *
+/* Under the lock, which is held over the post: see mailbox_go_on. */
+static void
 line_grant_first(mailbox_line *line, int status)
 {
     mailbox_waiter *waiter = line->first;
@@ -125,23 +125,20 @@ line_grant_first(mailbox_line *line, int status)
     line_remove(line, waiter);
     waiter->granted = true;
     waiter->status = status;
-    return waiter;
+    yula_work_post(waiter->loop, &waiter->work);
 }
 
+/* Whoever posted this may be in yula_work_post still, and use our loop, which
+ * could be gone by then if we just went on: wait until it has let go. */
 static void
 mailbox_go_on(yula_work *work, void *arg)
 {
     mailbox_waiter *waiter = arg;
 
+    pthread_mutex_lock(&waiter->mailbox->lock);
+    pthread_mutex_unlock(&waiter->mailbox->lock);
     yula_loop_unref(waiter->loop);
     yula_task_resume(waiter->task, waiter->status);
-}
-
-static void
-mailbox_wake(mailbox_waiter *waiter)
-{
-    if (waiter != NULL)
-        yula_work_post(waiter->loop, &waiter->work);
 }
 
 /* --- the ring ------------------------------------------------------------ */
@@ -169,15 +166,15 @@ mailbox_pop(yula_mailbox *mailbox)
 
 /* --- sending and receiving ----------------------------------------------- */
 
-/* Both under the lock; *wake is for mailbox_wake. */
+/* Both under the lock. */
 static int
-mailbox_send_now(yula_mailbox *mailbox, void *message, mailbox_waiter **wake)
+mailbox_send_now(yula_mailbox *mailbox, void *message)
 {
     if (mailbox->closed)
         return -EPIPE;
     if (mailbox->receivers.first != NULL) {
-        *wake = line_grant_first(&mailbox->receivers, 0);
-        (*wake)->message = message;
+        mailbox->receivers.first->message = message;
+        line_grant_first(&mailbox->receivers, 0);
         return 0;
     }
     if (mailbox->count == mailbox->capacity)
@@ -187,14 +184,14 @@ mailbox_send_now(yula_mailbox *mailbox, void *message, mailbox_waiter **wake)
 }
 
 static int
-mailbox_recv_now(yula_mailbox *mailbox, void **out, mailbox_waiter **wake)
+mailbox_recv_now(yula_mailbox *mailbox, void **out)
 {
     if (mailbox->count == 0)
         return mailbox->closed ? YULA_EOF : -EAGAIN;
     *out = mailbox_pop(mailbox);
     if (mailbox->senders.first != NULL) { /* the place is the first one's */
-        *wake = line_grant_first(&mailbox->senders, 0);
-        mailbox_push(mailbox, (*wake)->message);
+        mailbox_push(mailbox, mailbox->senders.first->message);
+        line_grant_first(&mailbox->senders, 0);
     }
     return 0;
 }
@@ -202,45 +199,31 @@ mailbox_recv_now(yula_mailbox *mailbox, void **out, mailbox_waiter **wake)
 int
 yula_mailbox_try_send(yula_mailbox *mailbox, void *message)
 {
-    mailbox_waiter *wake = NULL;
-
     pthread_mutex_lock(&mailbox->lock);
-    int err = mailbox_send_now(mailbox, message, &wake);
+    int err = mailbox_send_now(mailbox, message);
     pthread_mutex_unlock(&mailbox->lock);
-    mailbox_wake(wake);
     return err;
 }
 
 int
 yula_mailbox_try_recv(yula_mailbox *mailbox, void **out)
 {
-    mailbox_waiter *wake = NULL;
-
     pthread_mutex_lock(&mailbox->lock);
-    int err = mailbox_recv_now(mailbox, out, &wake);
+    int err = mailbox_recv_now(mailbox, out);
     pthread_mutex_unlock(&mailbox->lock);
-    mailbox_wake(wake);
     return err;
 }
 
 void
 yula_mailbox_close(yula_mailbox *mailbox)
 {
-    mailbox_line woken;
-
-    line_init(&woken);
     pthread_mutex_lock(&mailbox->lock);
     mailbox->closed = true;
     while (mailbox->senders.first != NULL)
-        line_append(&woken, line_grant_first(&mailbox->senders, -EPIPE));
+        line_grant_first(&mailbox->senders, -EPIPE);
     while (mailbox->receivers.first != NULL)
-        line_append(&woken, line_grant_first(&mailbox->receivers, YULA_EOF));
+        line_grant_first(&mailbox->receivers, YULA_EOF);
     pthread_mutex_unlock(&mailbox->lock);
-    while (woken.first != NULL) {
-        mailbox_waiter *waiter = woken.first;
-        woken.first = waiter->next; /* the next line may end its life */
-        mailbox_wake(waiter);
-    }
 }
 
 /* --- waiting ------------------------------------------------------------- */
@@ -285,7 +268,7 @@ waiter_wait(mailbox_waiter *waiter, const char *waits_for)
 int
 yula_mailbox_send(yula_loop *loop, yula_mailbox *mailbox, void *message)
 {
-    mailbox_waiter waiter, *wake = NULL;
+    mailbox_waiter waiter;
     int err = yula_task_check(loop);
 
     if (err < 0)
@@ -293,27 +276,26 @@ yula_mailbox_send(yula_loop *loop, yula_mailbox *mailbox, void *message)
     waiter_init(&waiter, loop, mailbox, &mailbox->senders);
     waiter.message = message;
     pthread_mutex_lock(&mailbox->lock);
-    err = mailbox_send_now(mailbox, message, &wake);
+    err = mailbox_send_now(mailbox, message);
     if (err == -EAGAIN) {
         line_append(&mailbox->senders, &waiter);
         return waiter_wait(&waiter, "mailbox send");
     }
     pthread_mutex_unlock(&mailbox->lock);
-    mailbox_wake(wake);
     return err;
 }
 
 int
 yula_mailbox_recv(yula_loop *loop, yula_mailbox *mailbox, void **out)
 {
-    mailbox_waiter waiter, *wake = NULL;
+    mailbox_waiter waiter;
     int err = yula_task_check(loop);
 
     if (err < 0)
         return err;
     waiter_init(&waiter, loop, mailbox, &mailbox->receivers);
     pthread_mutex_lock(&mailbox->lock);
-    err = mailbox_recv_now(mailbox, out, &wake);
+    err = mailbox_recv_now(mailbox, out);
     if (err == -EAGAIN) {
         line_append(&mailbox->receivers, &waiter);
         err = waiter_wait(&waiter, "mailbox receive");
@@ -322,6 +304,5 @@ yula_mailbox_recv(yula_loop *loop, yula_mailbox *mailbox, void **out)
         return err;
     }
     pthread_mutex_unlock(&mailbox->lock);
-    mailbox_wake(wake);
     return err;
 }
