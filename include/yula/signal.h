@@ -23,6 +23,10 @@ struct yula_signal {
     uint32_t reserved;
 };
 
+/* Prepare a signal; it holds nothing until it is started.
+ *
+ * Thread: loop.  Blocks: no.  Calls back: no.  GIL: not used.
+ */
 YULA_API void yula_signal_init(yula_loop *loop, yula_signal *signal,
                                yula_lane lane);
 

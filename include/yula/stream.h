@@ -129,7 +129,6 @@ YULA_API size_t yula_stream_peek_queued(const yula_stream *stream);
  * queue is above high, pressure(false) when it is at or below low. */
 YULA_API void yula_stream_set_marks(yula_stream *stream, size_t low,
                                     size_t high);
-
 YULA_API void yula_stream_get_marks(const yula_stream *stream, size_t *low,
                                     size_t *high);
 
