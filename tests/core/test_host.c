@@ -1,6 +1,7 @@
 /* test_host.c: the core with a host whose lock it must hold, or must not. */
 #include <yula/yula.h> /* first: it must stand alone */
 
+#include <limits.h>
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
@@ -14,7 +15,11 @@
 static struct {
     bool locked;
     int acquires, releases, breaths;
-    int verdict; /* of the next breath */
+    int verdict;      /* of the next breath */
+    int lingers;      /* calls */
+    int most_lingers; /* answered with true */
+    int64_t most_ns;  /* what a sleep is shortened to, if above 0 */
+    void (*on_linger)(void);
 } host;
 
 static void
@@ -44,11 +49,25 @@ host_breathe(void *arg)
     return verdict;
 }
 
+static bool
+host_linger(void *arg, int64_t *timeout_ns)
+{
+    CHECK(host.locked);
+    CHECK(*timeout_ns > 0);
+    if (host.on_linger != NULL)
+        host.on_linger();
+    if (host.most_ns > 0)
+        *timeout_ns = host.most_ns;
+    return host.lingers++ < host.most_lingers;
+}
+
 static yula_loop *
 begin(void)
 {
-    static const yula_host table = {host_release, host_acquire, host_breathe,
-                                    NULL};
+    static const yula_host table = {.release = host_release,
+                                    .acquire = host_acquire,
+                                    .breathe = host_breathe,
+                                    .linger = host_linger};
     yula_loop_options options = {
         .size = sizeof(options), .allocator = &test_allocator, .host = &table};
     yula_loop *loop = NULL;
@@ -307,6 +326,131 @@ TEST(a_break_in_the_native_lane_leaves_the_lock_held)
     CHECK_EQ(yula_loop_run(loop), 0);
     CHECK_EQ(native_count, 2);
     CHECK_EQ(host_count, 1);
+    end(loop);
+}
+
+/* --- lingering ------------------------------------------------------------ */
+
+TEST(the_loop_polls_with_the_lock_as_often_as_the_host_wants_before_it_sleeps)
+{
+    yula_loop *loop = begin();
+    yula_timer timer;
+
+    host_count = 0;
+    host.most_lingers = 5;
+    yula_timer_init(loop, &timer, YULA_LANE_HOST);
+    CHECK_EQ(yula_timer_start(&timer, yula_loop_now(loop) + 20000000, on_timer,
+                              NULL),
+             0);
+    CHECK_EQ(yula_loop_step(loop, YULA_NEVER), 0);
+    CHECK_EQ(host_count, 1);
+    CHECK_EQ(host.lingers, 6);
+    CHECK_EQ(host.releases, 1);
+    end(loop);
+}
+
+TEST(a_timer_is_not_late_because_the_loop_polls)
+{
+    yula_loop *loop = begin();
+    yula_timer timer;
+
+    host_count = 0;
+    host.most_lingers = INT_MAX; /* for ever: only the timer ends it */
+    yula_timer_init(loop, &timer, YULA_LANE_HOST);
+    CHECK_EQ(
+        yula_timer_start(&timer, yula_loop_now(loop) + 1000000, on_timer, NULL),
+        0);
+    CHECK_EQ(yula_loop_step(loop, YULA_NEVER), 0);
+    CHECK_EQ(host_count, 1);
+    CHECK_EQ(host.releases, 0);
+    end(loop);
+}
+
+TEST(an_event_found_while_polling_costs_no_release)
+{
+    yula_loop *loop = begin();
+    watched one = {.lane = YULA_LANE_HOST};
+    int fds[2];
+
+    host.most_lingers = INT_MAX;
+    test_unix_pair(fds);
+    yula_watcher_init(loop, &one.watcher, one.lane);
+    CHECK_EQ(
+        yula_watcher_start(&one.watcher, fds[1], YULA_READABLE, on_event, &one),
+        0);
+    test_send_all(fds[0], "x", 1);
+    CHECK_EQ(yula_loop_step(loop, YULA_NEVER), 0);
+    CHECK_EQ(one.count, 1);
+    CHECK_EQ(host.releases, 0);
+    close(fds[0]);
+    close(fds[1]);
+    end(loop);
+}
+
+TEST(the_host_may_shorten_a_sleep)
+{
+    yula_loop *loop = begin();
+
+    host.most_ns = 1000000;
+    yula_loop_ref(loop);
+    CHECK_EQ(yula_loop_step(loop, YULA_NEVER), 0); /* comes back */
+    CHECK_EQ(host.lingers, 1);
+    CHECK_EQ(host.releases, 1);
+    yula_loop_unref(loop);
+    end(loop);
+}
+
+static yula_loop *lingering;
+static yula_work posted_while_lingering;
+
+static void *
+post_one(void *arg)
+{
+    yula_work_post(lingering, &posted_while_lingering);
+    return NULL;
+}
+
+static void
+post_from_a_thread(void)
+{
+    pthread_t thread;
+
+    host.on_linger = NULL;
+    CHECK_EQ(pthread_create(&thread, NULL, post_one, NULL), 0);
+    CHECK_EQ(pthread_join(thread, NULL), 0);
+}
+
+TEST(work_posted_while_the_loop_polls_needs_no_wake_up)
+{
+    yula_loop *loop = begin();
+    yula_loop_stats stats;
+
+    host_count = 0;
+    lingering = loop;
+    host.most_lingers = INT_MAX;
+    host.on_linger = post_from_a_thread;
+    yula_work_init(&posted_while_lingering, YULA_LANE_HOST, on_host, NULL);
+    CHECK_EQ(yula_loop_step(loop, YULA_NEVER), 0);
+    CHECK_EQ(host_count, 1);
+    yula_loop_get_stats(loop, &stats);
+    CHECK_EQ(stats.wakeups, 0);
+    end(loop);
+}
+
+static void
+break_while_lingering(void)
+{
+    yula_loop_break(lingering, -7);
+}
+
+TEST(a_break_while_polling_ends_the_turn_without_a_sleep)
+{
+    yula_loop *loop = begin();
+
+    lingering = loop;
+    host.on_linger = break_while_lingering;
+    CHECK_EQ(yula_loop_step(loop, YULA_NEVER), -7);
+    CHECK_EQ(host.releases, 0);
     end(loop);
 }
 

@@ -85,7 +85,9 @@ yula__ahead_take(yula_stream *stream, void *base, size_t len, bool *drained)
         stream->ahead_at += len;
         if (len < rest)
             return (ssize_t)len;
-        *drained = n < AHEAD_BLOCK_LEN;
+        /* Delivered late, more may have come meanwhile. */
+        *drained = n < AHEAD_BLOCK_LEN &&
+                   stream->ahead_turn + 1 == stream->loop->stats.turns;
         n = (ssize_t)len;
     }
     yula__ahead_drop(stream);
@@ -102,6 +104,7 @@ ahead_read_stream(yula_stream *stream)
     ssize_t n = yula__sys_recv(stream->fd, stream->ahead, AHEAD_BLOCK_LEN);
     stream->ahead_read = n;
     stream->ahead_at = 0;
+    stream->ahead_turn = stream->loop->stats.turns; /* counted after this */
     stream->has_read_ahead = true;
     stream->bulk = n == AHEAD_BLOCK_LEN;
     stream->loop->stats.reads_ahead++;

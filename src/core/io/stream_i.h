@@ -41,10 +41,11 @@ struct yula_stream {
     yula_work deferred;
     yula_work failure;
     /* ahead.c */
-    char *ahead;        /* a block with what was read, or NULL */
-    ssize_t ahead_read; /* what that read returned */
-    size_t ahead_at;    /* of it, delivered */
-    ssize_t ahead_sent; /* what that send returned */
+    char *ahead;         /* a block with what was read, or NULL */
+    ssize_t ahead_read;  /* what that read returned */
+    size_t ahead_at;     /* of it, delivered */
+    uint64_t ahead_turn; /* when */
+    ssize_t ahead_sent;  /* what that send returned */
     bool has_read_ahead;
     bool has_sent_ahead;
     bool bulk;           /* the last read ahead was full: better read at once */
