@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-WIDTH = 720
-LABEL = 110  # room for the names on the left
+WIDTH = 540
+LABEL = 96  # room for the names on the left
 VALUE = 150  # and for the figures on the right
 ROW = 24
 BAR = 14

@@ -18,14 +18,20 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
+# What a benchmark must not inherit: it colours a server's output; it makes every import compile.
+NOT_INHERITED = ("FORCE_COLOR", "PYTHONDONTWRITEBYTECODE")
+
 
 def environment(added: Sequence[str]) -> dict[str, str]:
-    """Ours, without what makes a server's output coloured, and with NAME=VALUE added."""
-    mine = {name: value for name, value in os.environ.items() if name != "FORCE_COLOR"}
+    """Ours, without NOT_INHERITED, and with NAME=VALUE added."""
+    mine = {name: value for name, value in os.environ.items() if name not in NOT_INHERITED}
     for pair in added:
         name, _, value = pair.partition("=")
         mine[name] = value
     return mine
+
+
+SILENT = "(it printed nothing)"
 
 
 class ServerFailed(Exception):
@@ -126,7 +132,7 @@ class Server:
             ended = f", exit status {status}" if status >= 0 else f", killed by signal {-status}"
         except subprocess.TimeoutExpired:
             ended = ""
-        said = self.output().strip()[-4000:] or "(it printed nothing)"
+        said = self.output().strip()[-4000:] or SILENT
         return ServerFailed(
             f"{self.name}: {what}{ended}\n  {' '.join(self.command)}\n"
             + "\n".join(f"  | {line}" for line in said.splitlines())

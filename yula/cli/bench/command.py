@@ -102,12 +102,14 @@ def run(
             return 1
         skipped = {case.name: why for case in wanted if (why := case.lacks(settings, versions))}
         chosen = [case for case in wanted if case.name not in skipped]
-        plan(settings, options, chosen, len(present), budget)
+        expected = plan(settings, options, chosen, len(present), budget)
         saved["settings_text"] = (f"{len(chosen)} cases, {options.rounds} rounds of "
                                   f"{settings.seconds:.2g} s each")  # fmt: skip
         saved["settings"] = {**vars(options), "seconds": settings.seconds,
                              "warmup": settings.warmup}  # fmt: skip
-        machine.print_header(what, interpreter, saved["settings_text"])
+        machine.print_header(
+            what, interpreter, f"{saved['settings_text']}: about {expected:.0f} seconds"
+        )
         for name, why in skipped.items():
             print(f"skipped   {name}: {why}")
         one: dict[str, Any] = {"interpreter": interpreter, "loops": present, "skipped": skipped,
@@ -133,8 +135,16 @@ def plan(
     cases: Sequence[Case],
     loops: int,
     budget: float | None,
+<<<<<<< HEAD
+) -> float:
+    """How many rounds, and how long in each, where the command line does not say.
+
+    Returns how many seconds it will take.
+    """
+=======
 ) -> None:
     """How many rounds, and how long in each, where the command line does not say."""
+>>>>>>> origin/main
     measured, overhead = 0, 0.0  # in each round
     for case in cases:
         names = loops + len(case.references(settings))
@@ -151,6 +161,8 @@ def plan(
         settings.seconds = min(max(each, SHORTEST_S), LONGEST_S)
     settings.warmup = min(settings.warmup, settings.seconds / 3)
     child.allow_descriptors(max((case.descriptors for case in cases), default=256))
+    count: int = options.rounds
+    return count * (overhead + measured * (settings.warmup + settings.seconds))
 
 
 def measure(
@@ -190,7 +202,7 @@ def measure(
 def say_failure(case: Case) -> Callable[[str, str], None]:
     def failing(name: str, why: str) -> None:
         report.progress("")
-        print(f"FAILED    {case.name}: {name}: {results.short(why)}", file=sys.stderr, flush=True)
+        print(f"FAILED    {case.name}: {results.short(why, name)}", file=sys.stderr, flush=True)
 
     return failing
 
@@ -211,6 +223,9 @@ def show(one: dict[str, Any], options: argparse.Namespace) -> None:
         if bars:
             title = f"{each['about']}: {each['figure']['label']}, less is better"
             print(report.bars(title, bars, each["figure"]["unit"]) + "\n")
+    for each in summaries:
+        for name, reasons in each["repeated"].items():
+            print(f"repeated  {each['name']}: {results.short(reasons[0], name)}")
     void = [each["name"] for each in summaries if each["void"]]
     if void:
         print(report.paint(

@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from .child import NOT_INHERITED
 from .programs.loops import FACTORIES
 
 LOOPS = list(FACTORIES)
@@ -76,7 +77,9 @@ def describe() -> dict[str, Any]:
         "load_average": os.getloadavg()[0],
         "time": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
         "environment": {
-            name: value for name, value in os.environ.items() if name.startswith(_CHANGES_FIGURES)
+            name: value
+            for name, value in os.environ.items()
+            if name.startswith(_CHANGES_FIGURES) and name not in NOT_INHERITED
         },
     }
 

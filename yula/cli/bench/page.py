@@ -15,15 +15,15 @@ STYLE = """
   --line: #2c3238; --ours: #3ecf9a; --best: #7aa5ff; --other: #59636f; --limit: #f0a35e;
   --bad: #ff7b6b; --card: #1b1f23 } }
 * { box-sizing: border-box }
-body { background: var(--back); color: var(--fore); margin: 2rem auto; max-width: 1120px;
+body { background: var(--back); color: var(--fore); margin: 2rem auto; max-width: 1360px;
   padding: 0 1rem; font: 15px/1.45 system-ui, sans-serif }
 h1 { font-size: 1.6rem; margin: 0 0 .3rem } h2 { margin: 2.2rem 0 .6rem; font-size: 1.25rem }
 h3 { margin: 0; font-size: 1rem } a { color: inherit }
 p, dl { color: var(--soft); margin: .3rem 0 }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .1rem 1rem }
 dt { font-weight: 600 } dd { margin: 0; overflow-wrap: anywhere }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .86rem }
-th, td { padding: .25rem .55rem; text-align: right; white-space: nowrap }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .84rem }
+th, td { padding: .22rem .45rem; text-align: right; white-space: nowrap }
 th:first-child, td:first-child { text-align: left }
 thead th { border-bottom: 1px solid var(--line) } tbody tr:hover { background: var(--card) }
 .wide { overflow-x: auto }
@@ -157,7 +157,9 @@ def _card(one: results.Summary) -> str:
                      f"{one['control_moved'] * 100:.0f} % between rounds.</p>")  # fmt: skip
     parts.append(chart.bars(bars, one["about"]) if bars else "")
     for name, why in one["failed"].items():
-        parts.append(f"<p class=void>{escape(name)}: {escape(results.short(why, 300))}</p>")
+        parts.append(f"<p class=void>{escape(results.short(why, name, 300))}</p>")
+    for name, reasons in one["repeated"].items():
+        parts.append(f"<p>Measured again after {escape(results.short(reasons[0], name, 200))}</p>")
     return "".join(parts) + _details(one) + "</section>"
 
 

@@ -13,7 +13,7 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from . import report, stats
+from . import child, report, stats
 from .rounds import Measured
 
 CONTROL = "asyncio"
@@ -46,6 +46,7 @@ def summarise(found: Measured, void_spread: float = VOID_SPREAD) -> Summary:
         "limit": limit,
         "best_other": best,
         "failed": found.failed,
+        "repeated": found.repeated,
         "loops": {},
     }  # fmt: skip
     for name, rounds in found.rounds.items():
@@ -148,11 +149,13 @@ def column_name(key: str) -> str:
     return names.get(key, key)
 
 
-def short(why: str, width: int = 110) -> str:
-    """The first line of a failure, or its last words when that is a traceback's."""
+def short(why: str, name: str = "", width: int = 110) -> str:
+    """The first line of a failure, which begins with the loop's name; and the server's last words."""
     lines = [line.strip() for line in why.strip().splitlines()]
     text = lines[0] if lines else "no reason given"
+    if name and not text.startswith(f"{name}:"):
+        text = f"{name}: {text}"
     said = [line.lstrip("| ") for line in lines[1:] if line.startswith("|")]
-    if said and said[-1]:
+    if said and said[-1] and said[-1] != child.SILENT:
         text = f"{text}; {said[-1]}"
     return text if len(text) <= width else f"{text[: width - 1]}…"

@@ -24,6 +24,7 @@ class Measured:
     case: Case
     rounds: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)  # why; first line short
+    repeated: dict[str, list[str]] = field(default_factory=dict)  # why, where the second try worked
     references: list[str] = field(default_factory=list)  # those of `rounds` that are no loops
 
     def column(self, name: str, key: str | None = None) -> list[float]:
@@ -41,6 +42,9 @@ def run_case(
 ) -> Measured:
     """All rounds of one case. A loop that fails or hangs is reported, and the others go on.
 
+    It has failed when it fails twice in a row: something else on the machine can take the CPU for
+    so long that a short measurement sees nothing, or that a time limit strikes.
+
     say: gets a line on what is being done. failing: gets a loop's name and what went wrong.
     done: gets a loop's name, the number of the round and what was measured.
     """
@@ -54,12 +58,24 @@ def run_case(
                     continue
                 say(f"{case.name}  round {number + 1} of {rounds}: {name}")
                 try:
-                    figures = case.measure(name, settings)
-                    found.rounds[name].append(figures)
-                    done(name, number, figures)
+                    figures = try_twice(case, name, settings, found.repeated)
                 except FAILURES as error:
                     found.failed[name] = str(error)
                     failing(name, str(error))
+                    continue
+                found.rounds[name].append(figures)
+                done(name, number, figures)
     for name in found.failed:
         del found.rounds[name]
+        found.repeated.pop(name, None)
     return found
+
+
+def try_twice(
+    case: Case, name: str, settings: Settings, repeated: dict[str, list[str]]
+) -> dict[str, Any]:
+    try:
+        return case.measure(name, settings)
+    except FAILURES as error:
+        repeated.setdefault(name, []).append(str(error))
+    return case.measure(name, settings)

@@ -5,8 +5,7 @@
 Each connection sends one message, waits for all of it, compares it, sends the next. A message
 depends on its connection and on the number of the request, so an answer that belongs to another
 one does not compare equal. Options and result are those of bench/c/load.c, the faster client that
-the benchmarks of the source tree use; the server's CPU time, which is what is compared, hardly
-depends on which.
+the benchmarks of the source tree use.
 """
 
 from __future__ import annotations
