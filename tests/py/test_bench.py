@@ -57,7 +57,6 @@ def test_the_order_is_reversed_from_one_round_to_the_next():
 
 def test_a_loop_that_fails_is_reported_and_the_others_go_on():
     broken = child.ServerFailed("rloop: ended\n  rloop --style x\n  | NotImplementedError")
-<<<<<<< HEAD
     figures = {"asyncio": [3, 3, 3], "rloop": [2, broken, broken], "yula": [1, 1, 1]}
     case, found = run_scripted(figures)
     assert list(found.rounds) == ["asyncio", "yula"]
@@ -75,16 +74,6 @@ def test_a_measurement_that_fails_once_is_repeated_and_said_to_be():
     assert [one["cpu_us"] for one in found.rounds["yula"]] == [1, 1]
     assert results.summarise(found)["repeated"] == {"yula": [str(lost)]}
     assert not found.failed
-=======
-    case, found = run_scripted({"asyncio": [3, 3, 3], "rloop": [2, broken], "yula": [1, 1, 1]})
-    assert list(found.rounds) == ["asyncio", "yula"]
-    assert found.failed == {"rloop": str(broken)}
-    assert case.asked.count("rloop") == 2  # not asked again
-    summary = results.summarise(found)
-    assert summary["failed"] == found.failed
-    assert "fails" in results.matrix([summary], ["asyncio", "rloop", "yula"], False)
-    assert results.short(str(broken)) == "rloop: ended; NotImplementedError"
->>>>>>> origin/main
 
 
 def test_a_ratio_compares_within_each_round():
@@ -191,11 +180,7 @@ def saved_run(summaries):
 
 def test_the_page_is_one_well_formed_file_made_from_what_was_saved():
     broken = child.ServerFailed("rloop: <ended> & gone")
-<<<<<<< HEAD
     figures = {"C": [1, 1], "asyncio": [10, 20], "rloop": [broken, broken], "yula": [2, 2]}
-=======
-    figures = {"C": [1, 1], "asyncio": [10, 20], "rloop": [broken], "yula": [2, 2]}
->>>>>>> origin/main
     _, found = run_scripted(figures, ["C"])
     saved = json.loads(json.dumps(saved_run([results.summarise(found)])))
     parser = WellFormed()

@@ -135,16 +135,11 @@ def plan(
     cases: Sequence[Case],
     loops: int,
     budget: float | None,
-<<<<<<< HEAD
 ) -> float:
     """How many rounds, and how long in each, where the command line does not say.
 
     Returns how many seconds it will take.
     """
-=======
-) -> None:
-    """How many rounds, and how long in each, where the command line does not say."""
->>>>>>> origin/main
     measured, overhead = 0, 0.0  # in each round
     for case in cases:
         names = loops + len(case.references(settings))
