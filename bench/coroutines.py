@@ -38,11 +38,9 @@ from typing import Any
 from harness import machine, process, report, stats
 
 BARE = {"C level": "--level", "C edge": "--edge"}
-TIMED = {"change": 20_000_000, "yield": 5_000_000, "spawn": 500_000}
+TIMED = {"change": 2_000_000, "yield": 1_000_000, "spawn": 200_000}
 KINDS = ["echo", *TIMED, "sleep"]
 PEERS = ["libuv", "boost-context", "go", "libdill", "neco", "minicoro", "minicoro-ucontext", "yula"]
-# Programs that do nothing but echo: built elsewhere, used when they are there.
-ECHO_PROGRAMS = {"yula": process.BUILD / "coroutine_echo"}
 NEEDS = {
     "libuv": "libuv1-dev",
     "boost-context": "libboost-context-dev",
@@ -137,9 +135,6 @@ def run_echo(programs: list[Program], options: argparse.Namespace) -> dict[str, 
     for program in programs:
         if "echo" in program.operations and not program.words:
             commands[program.name] = program.command("echo", *size)
-    for name, path in ECHO_PROGRAMS.items():
-        if name not in commands and path.exists():
-            commands[name] = [str(path), *size]
     rounds: dict[str, list[Any]] = {name: [] for name in commands}
     for number in range(options.rounds):
         for name in list(rounds) if number % 2 == 0 else list(rounds)[::-1]:

@@ -129,10 +129,45 @@ yula_sleeps(uint64_t count)
     run(many_sleepers, &count);
 }
 
+typedef struct {
+    int listener;
+    size_t buffer_len;
+} server;
+
+static int
+serve(yula_conn *conn, void *arg)
+{
+    size_t buffer_len = ((server *)arg)->buffer_len;
+    char *buffer = malloc(buffer_len);
+    if (buffer == NULL)
+        return -ENOMEM;
+    ssize_t got;
+    do {
+        got = yula_conn_read(conn, buffer, buffer_len);
+    } while (got > 0 && yula_conn_write(conn, buffer, (size_t)got) == 0);
+    free(buffer);
+    return 0;
+}
+
+static int
+serve_all(yula_task *task, void *arg)
+{
+    (void)task;
+    return yula_conn_serve(loop, ((server *)arg)->listener, serve, arg);
+}
+
+static void
+yula_echo(int listener, size_t buffer_len)
+{
+    server mine = {listener, buffer_len};
+    run(serve_all, &mine);
+}
+
 const peer peer_under_test = {
     .name = "yula",
     .version = PEER_VERSION,
     .saves_control_words = true,
+    .echo = yula_echo,
     .change = yula_change,
     .yield = yula_yields,
     .spawn = yula_spawns,
