@@ -29,6 +29,10 @@ talk_begin(talk *self, yula_loop *loop, bool tcp)
         test_tcp_pair(fds);
     else
         test_unix_pair(fds);
+    /* What the kernel takes must stay well below BULK. */
+    int size = 128 * 1024;
+    CHECK_EQ(setsockopt(fds[0], SOL_SOCKET, SO_SNDBUF, &size, sizeof(size)), 0);
+    CHECK_EQ(setsockopt(fds[1], SOL_SOCKET, SO_RCVBUF, &size, sizeof(size)), 0);
     *self = (talk){.loop = loop, .peer = fds[1]};
     CHECK_EQ(yula_conn_new(loop, fds[0], &self->conn), 0);
     CHECK_EQ(yula_conn_fd(self->conn), fds[0]);
