@@ -14,6 +14,8 @@ _Address: TypeAlias = Any  # a tuple, or the path of a Unix socket
 
 version: Final[str]
 
+def retire_switch_interval() -> None: ...
+
 class _AsyncioLoop:
     """Private names of asyncio's loop classes, which typeshed leaves out.
 

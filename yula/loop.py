@@ -8,6 +8,7 @@ arrive with the interpreter. This file joins the two.
 from __future__ import annotations
 
 import asyncio
+import atexit
 import contextvars
 import os
 import selectors
@@ -75,13 +76,13 @@ class Loop(_core.LoopBase, unix_events._UnixSelectorEventLoop):
         Both cost nothing while no other thread computes in Python. See docs/gil.md.
         """
         super().__init__(_WatchedDescriptors(self))  # type: ignore[arg-type]
+        self._wakeup_fd_is_ours = False
         try:
             self._set_up_gil("gil_spin", gil_spin)
             self._set_up_gil("gil_share", gil_share)
         except BaseException:
             self.close()
             raise
-        self._wakeup_fd_is_ours = False
         _loops.add(self)
 
     def _set_up_gil(self, name: str, value: float | None) -> None:
@@ -346,3 +347,4 @@ def _after_fork_in_child() -> None:
 
 
 os.register_at_fork(after_in_child=_after_fork_in_child)
+atexit.register(_core.retire_switch_interval)

@@ -96,7 +96,7 @@ gil_back(yulapy_loop *loop, int64_t now_ns)
         bool idle = now_ns - gil->contention.since_ns >=
                     YULAPY_CONTENTION_MEMORY_NS;
         yulapy_contention_back(&gil->contention, now_ns, gil_cpu());
-        if (idle)
+        if (idle || yulapy_contention_stale(&gil->contention, now_ns))
             yulapy_contention_calm(&gil->contention);
     }
     else {
@@ -161,9 +161,7 @@ gil_share(yulapy_loop *loop)
     if (!stale && yulapy_contention_debt(contention, now_ns) == 0)
         return;
     gil_release(loop);
-    gil_take(loop, stale ? GIL_PROBE_NS : 0);
-    if (stale && yulapy_contention_stale(contention, gil_now()))
-        yulapy_contention_calm(contention);
+    gil_take(loop, stale ? GIL_PROBE_NS : 0); /* may find that it is over */
 }
 
 /* Not contended, and no sleep since the last time: what was lost meanwhile. */

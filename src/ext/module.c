@@ -132,11 +132,27 @@ static PyModuleDef_Slot module_slots[] = {
     {0, NULL},
 };
 
+static PyObject *
+module_retire_switch_interval(PyObject *module, PyObject *unused)
+{
+    yulapy_state *state = PyModule_GetState(module);
+    yulapy_switch_interval_retire(&state->switch_interval);
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef module_methods[] = {
+    {"retire_switch_interval", module_retire_switch_interval, METH_NOARGS,
+     PyDoc_STR("retire_switch_interval()\n--\n\nThe interpreter ends: restore "
+               "sys.getswitchinterval() and leave it alone.")},
+    {NULL},
+};
+
 static struct PyModuleDef module_def = {
     PyModuleDef_HEAD_INIT,
     .m_name = "yula._core",
     .m_doc = "The C half of yula. Private: use the package.",
     .m_size = sizeof(yulapy_state),
+    .m_methods = module_methods,
     .m_slots = module_slots,
     .m_traverse = module_traverse,
     .m_clear = module_clear,
