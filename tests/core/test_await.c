@@ -534,11 +534,11 @@ fail_everywhere(const fault *of, const char *call)
         while (!yula_task_ended(ann.task))
             CHECK_EQ(yula_loop_step(loop, YULA_NEVER), 0);
         failed = call == NULL ? test_alloc_failed() : test_sys_failed();
-        test_faults_clear();
         int result = actor_end(&ann);
         if (!failed)
             CHECK(result >= 0);
-        yula_loop_free(loop);
+        yula_loop_free(loop); /* and its threads */
+        test_faults_clear();
     }
 }
 
