@@ -15,62 +15,13 @@ import argparse
 import json
 import shutil
 import statistics
-import subprocess
 import sys
 from pathlib import Path
 
-from harness import child, counters, machine, process, report, results, rounds, stats, tools
-from harness.case import Settings
-from harness.workloads.echo import C_SERVERS, STYLES, Echo
+from harness import child, instructions, machine, process, report, results, rounds, stats, tools
+from harness.workloads.echo import STYLES, Echo
 
 LOOPS = machine.LOOPS
-
-
-def count_with_valgrind(name: str, case: Echo, settings: Settings, options: argparse.Namespace
-                        ) -> float:  # fmt: skip
-    """User instructions a request: exactly --count-requests of them are counted, nothing else.
-
-    A server that is 50 times slower finds every connection ready at each turn, so what a loop
-    does once a turn weighs less than on a real processor; it is the same for all.
-    """
-    command = case.server_command(name, settings)
-    before = 0 if name in C_SERVERS[case.wire] else len(settings.python) - 1
-    server_cpu, load_cpu = machine.cpus()
-    profile = options.profile / f"{name.replace(' ', '-')}.callgrind" if options.profile else None
-    slow = counters.under_valgrind(command, before, "--instr-atstart=no", profile=profile)
-    with child.Server(name, slow, server_cpu, env=settings.env) as server:
-        load = case.load_command(server.hello(120), server.pid, settings)
-        load += ["--step", "--requests", str(options.count_requests)]
-        with subprocess.Popen(
-            child.pinned(load_cpu, load), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        ) as client:
-            assert client.stdin is not None and client.stdout is not None
-            for word, on in (("warm", True), ("done", False)):
-                if client.stdout.readline().strip() != word:
-                    raise server.failure("the load failed")
-                counters.switch(command[:before], server.pid, on)
-                client.stdin.write("\n")
-                client.stdin.flush()
-            client.stdout.read()
-        server.stop()
-        total = counters.collected(server.output())
-        if total is None:
-            raise server.failure("valgrind did not say how much it counted")
-        return float(total) / float(options.count_requests)
-
-
-def count_all(names: list[str], case: Echo, settings: Settings, options: argparse.Namespace
-              ) -> dict[str, float]:  # fmt: skip
-    found = {}
-    for name in names:
-        report.progress(f"counting instructions: {name} ...")
-        try:
-            found[name] = count_with_valgrind(name, case, settings, options)
-        except (child.ServerFailed, RuntimeError, subprocess.TimeoutExpired) as error:
-            report.progress("")
-            print(f"not counted: {error}", file=sys.stderr)
-    report.progress("")
-    return found
 
 
 def valgrind_table(counted: dict[str, float]) -> str:
@@ -137,7 +88,7 @@ def parse_options() -> tuple[argparse.Namespace, list[str]]:
                         help="count user instructions with valgrind, too (slow, exact)")  # fmt: skip
     parser.add_argument("--profile", type=Path, metavar="FOLDER",
                         help="with --valgrind: keep each profile, for callgrind_annotate")  # fmt: skip
-    parser.add_argument("--count-requests", type=int, default=10_000,
+    parser.add_argument("--count-requests", type=int, default=instructions.REQUESTS,
                         help="requests to count with valgrind (10,000)")  # fmt: skip
     parser.add_argument("--env", action="append", default=[], metavar="NAME=VALUE",
                         help="for the servers, such as a tuned MALLOC_TRIM_THRESHOLD_")  # fmt: skip
@@ -189,7 +140,18 @@ def main() -> int:
     print(result_table(found, summary["limit"]))
     print()
     print(counter_table(found))
-    counted = count_all(list(found.rounds), case, settings, options) if options.valgrind else {}
+    counted: dict[str, float] = {}
+    if options.valgrind:
+
+        def not_counted(name: str, why: str) -> None:
+            report.progress("")
+            print(f"not counted: {why}", file=sys.stderr)
+
+        counted = instructions.count_all(
+            case, list(found.rounds), settings, options.count_requests, options.profile,
+            report.progress, not_counted,
+        )  # fmt: skip
+        report.progress("")
     if counted:
         print()
         print(valgrind_table(counted))

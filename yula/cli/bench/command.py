@@ -68,9 +68,11 @@ def run(
     settings: Settings,
     level: int,
     budget: float | None,
+    afterwards: Callable[[Case, results.Summary], None] | None = None,
 ) -> int:
     """Everything a command line asks for. Returns the exit status.
 
+    afterwards: may add to the summary of a case when it has been measured.
     budget: seconds it should take when the command line does not say how long to measure.
     """
     wanted = choose(cases, options.case, level)
@@ -115,7 +117,7 @@ def run(
         one: dict[str, Any] = {"interpreter": interpreter, "loops": present, "skipped": skipped,
                                "cases": []}  # fmt: skip
         saved["runs"].append(one)
-        interrupted = measure(one, chosen, present, settings, options)
+        interrupted = measure(one, chosen, present, settings, options, afterwards)
         show(one, options)
         if interrupted:
             break
@@ -166,6 +168,7 @@ def measure(
     loops: Sequence[str],
     settings: Settings,
     options: argparse.Namespace,
+    afterwards: Callable[[Case, results.Summary], None] | None,
 ) -> bool:
     """Fills one["cases"]. Ctrl-C ends the measuring, not the report: returns True."""
     shown = sys.stdout.isatty()
@@ -181,6 +184,10 @@ def measure(
         failing = say_failure(case)
         try:
             found = rounds.run_case(case, loops, settings, options.rounds, say, failing)
+            summary = results.summarise(found, options.void_spread)
+            one["cases"].append(summary)
+            if afterwards is not None:
+                afterwards(case, summary)
         except KeyboardInterrupt:
             report.progress("")
             print("interrupted: what follows is what was measured before")
@@ -189,7 +196,6 @@ def measure(
             failing("all loops", str(error))
             one["skipped"][case.name] = results.short(str(error))
             continue
-        one["cases"].append(results.summarise(found, options.void_spread))
     report.progress("")
     return False
 
@@ -208,6 +214,9 @@ def show(one: dict[str, Any], options: argparse.Namespace) -> None:
         return
     limits = any(each["limit"] for each in summaries)
     print(f"\n{results.matrix(summaries, one['loops'], limits)}\n")
+    counted = results.instruction_matrix(summaries, one["loops"], limits)
+    if counted:
+        print(f"{counted}\n")
     if options.details:
         for each in summaries:
             print(f"{results.details(each)}\n")

@@ -121,6 +121,36 @@ def matrix(summaries: Sequence[Summary], loops: Sequence[str], limits: bool) -> 
     return report.table(head, rows)
 
 
+def instruction_matrix(summaries: Sequence[Summary], loops: Sequence[str], limits: bool) -> str:
+    """The same of the user instructions an operation, where they were counted; else nothing."""
+    head = [
+        "user instructions",
+        *(["limit"] if limits else []),
+        *loops,
+        f"{OURS} to the best other",
+    ]
+    rows = []
+    for one in summaries:
+        counts = {
+            name: each["instructions"]
+            for name, each in one["loops"].items()
+            if "instructions" in each
+        }
+        if not counts:
+            continue
+        bare = [counts[name] for name in one["references"] if name in counts]
+        row = [one["name"], *([f"{min(bare):,.0f}" if bare else ""] if limits else [])]
+        row += [f"{counts[name]:,.0f}" if name in counts else "" for name in loops]
+        rivals = {name: counts[name] for name in loops if name in counts and name != OURS}
+        if OURS in counts and rivals:
+            best = min(rivals, key=lambda name: rivals[name])
+            row.append(f"{counts[OURS] / rivals[best]:.2f} {best}")
+        else:
+            row.append("")
+        rows.append(row)
+    return report.table(head, rows) if rows else ""
+
+
 def verdict(one: Summary) -> str:
     if OURS not in one["loops"] or one["best_other"] is None:
         return ""
