@@ -93,7 +93,8 @@ YULA_API void yula_mutex_init(yula_loop *loop, yula_mutex *mutex);
  */
 YULA_API int yula_mutex_lock(yula_mutex *mutex);
 
-/* Have the mutex if it is free. Returns 0, or -EBUSY (somebody has it).
+/* Have the mutex if it is free. Returns 0, -EBUSY (somebody has it), or -EPERM
+ * (not in a task).
  * Thread: loop, in a task.  Blocks: no.  Calls back: no.  GIL: not used.
  */
 YULA_API int yula_mutex_try_lock(yula_mutex *mutex);

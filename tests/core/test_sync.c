@@ -245,6 +245,21 @@ TEST(a_mutex_knows_who_has_it)
     yula_loop_free(loop);
 }
 
+TEST(a_mutex_is_for_tasks_only)
+{
+    yula_loop *loop = test_loop();
+    guarded shared;
+    actor ann;
+
+    guarded_init(&shared, loop);
+    CHECK_EQ(yula_mutex_try_lock(&shared.mutex), -EPERM);
+    CHECK_EQ(yula_mutex_lock(&shared.mutex), -EPERM);
+    CHECK_EQ(yula_mutex_unlock(&shared.mutex), -EPERM);
+    actor_start(&ann, loop, "ann", misuse_mutex, &shared); /* it is free */
+    CHECK_EQ(actor_end(&ann), 0);
+    yula_loop_free(loop);
+}
+
 TEST(who_waits_for_a_mutex_and_is_interrupted_does_not_have_it)
 {
     yula_loop *loop = test_loop();

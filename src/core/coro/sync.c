@@ -51,10 +51,12 @@ yula_mutex_init(yula_loop *loop, yula_mutex *mutex)
 int
 yula_mutex_try_lock(yula_mutex *mutex)
 {
+    yula_task *task = yula_task_current(mutex->loop);
+
     if (mutex->owner != NULL)
         return -EBUSY;
-    mutex->owner = yula_task_current(mutex->loop);
-    return 0;
+    mutex->owner = task;
+    return task != NULL ? 0 : -EPERM;
 }
 
 int
@@ -82,7 +84,7 @@ mutex_hand_over(yula_mutex *mutex)
 int
 yula_mutex_unlock(yula_mutex *mutex)
 {
-    if (mutex->owner != yula_task_current(mutex->loop))
+    if (mutex->owner == NULL || mutex->owner != yula_task_current(mutex->loop))
         return -EPERM;
     mutex_hand_over(mutex);
     return 0;
@@ -167,7 +169,7 @@ yula_condition_wait(yula_condition *condition, yula_mutex *mutex)
     yula_waiter waiter = {.task = yula_task_current(mutex->loop),
                           .data = mutex};
 
-    if (mutex->owner != waiter.task)
+    if (waiter.task == NULL || mutex->owner != waiter.task)
         return -EPERM;
     int err = yula_task_check(mutex->loop);
     if (err < 0)
