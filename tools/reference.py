@@ -295,7 +295,7 @@ def summary_of(entry: Entry) -> str:
     parts = parts_of(entry.comment)
     texts = [" ".join(lines) for kind, lines in parts.body if kind == "text"]
     text = texts[0] if texts else parts.returns
-    sentence = re.split(r"(?<=[a-z)\d])[.;:](?: |$)", text)[0].rstrip(".")
+    sentence = re.split(r"(?<=[A-Za-z)\d])[.;:](?: |$)", text)[0].rstrip(".")
     return (sentence[:1].lower() + sentence[1:]) if sentence else "see the header"
 
 
