@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import errno
 import warnings
-from asyncio import base_events, format_helpers
+from asyncio import base_events, format_helpers, futures
 from asyncio.log import logger
 
 TYPE_CHECKING = False
@@ -125,6 +125,19 @@ def run_debug(loop: Loop, handle: asyncio.Handle) -> None:
         loop._current_handle = None
         # A traceback that somebody keeps holds this frame: not the handle with it.
         del handle
+
+
+def executor_failed(future: asyncio.Future[Any], exc: BaseException) -> None:
+    """A function on a worker raised: as the end of asyncio.futures._copy_future_state."""
+    if future.done():
+        return
+    if isinstance(exc, StopIteration):  # as Python 3.12; before, it was waited for without end
+        error = RuntimeError(
+            "StopIteration interacts badly with generators and cannot be raised into a Future"
+        )
+        error.__cause__ = error.__context__ = exc
+        exc = error
+    future.set_exception(futures._convert_future_exc(exc))  # type: ignore[attr-defined]
 
 
 def slow_call(transport: Any, method: str, taken: float) -> None:

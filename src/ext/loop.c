@@ -11,8 +11,10 @@
  */
 #include "yulapy.h"
 
+#include "executor.h"
 #include "gil.h"
 #include "loop/loop_i.h"
+#include "loop/worker_i.h"
 #include "loop_schedule.h"
 
 /* --- small helpers ------------------------------------------------------- */
@@ -355,6 +357,8 @@ loop_drop_queues(yulapy_loop *loop)
             yula_timer_stop(timer);
         else
             yula_work_cancel(work);
+        if (handle == NULL && yulapy_executor_drop(work))
+            continue;
         Py_XDECREF(handle); /* NULL: of an object in the held list */
     }
 }
@@ -378,6 +382,7 @@ loop_close_core(yulapy_loop *loop)
     if (loop->core == NULL)
         return;
     loop_drop_held(loop);
+    yula__workers_detach(loop->core); /* what they had posted is dropped here */
     loop_drop_queues(loop);
     yulapy_handle_drop_free(loop);
     Py_CLEAR(loop->spare);
@@ -430,6 +435,8 @@ loop_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     yulapy_gil_host(loop, &host);
     yula_loop_options options = {.size = sizeof(options), .host = &host};
     int err = yula_loop_new(&options, &loop->core);
+    if (err == 0 && (err = yulapy_executor_init(loop)) < 0)
+        yula_loop_free(loop->core);
     if (err < 0) {
         loop->core = NULL;
         loop->closed = 1;
@@ -457,8 +464,10 @@ loop_visit_work(yula_work *work, void *arg)
 {
     struct loop_visitor *visitor = arg;
     PyObject *handle = yulapy_handle_of_work(work);
-    /* NULL: of an object in the held list */
-    return handle != NULL ? visitor->visit(handle, visitor->arg) : 0;
+    if (handle != NULL)
+        return visitor->visit(handle, visitor->arg);
+    /* Else of an object in the held list, or of a job. */
+    return yulapy_executor_visit(work, visitor->visit, visitor->arg);
 }
 
 static int
@@ -470,6 +479,8 @@ loop_traverse(PyObject *self, visitproc visit, void *arg)
     Py_VISIT(loop->leaving);
     Py_VISIT(loop->thread_id);
     Py_VISIT(loop->task_factory);
+    Py_VISIT(loop->default_executor);
+    Py_VISIT(loop->own_executor);
     for (yulapy_held *held = loop->held.next;
          held != NULL && held != &loop->held; held = held->next)
         Py_VISIT(held->object);
@@ -489,6 +500,8 @@ loop_clear(PyObject *self)
     Py_CLEAR(loop->leaving);
     Py_CLEAR(loop->thread_id);
     Py_CLEAR(loop->task_factory);
+    Py_CLEAR(loop->default_executor);
+    Py_CLEAR(loop->own_executor);
     Py_CLEAR(loop->spare);
     return 0;
 }
@@ -540,12 +553,15 @@ static PyGetSetDef loop_getset[] = {
      PyDoc_STR("The part of the lock's time that the loop takes while other "
                "threads\nwant it: above 0, at most 1."),
      NULL},
+    LOOP_FLAG("_executor_shutdown_called", executor_shutdown_called),
     {NULL},
 };
 
 static PyMemberDef loop_members[] = {
     {"_thread_id", T_OBJECT, offsetof(yulapy_loop, thread_id), 0, NULL},
     {"_task_factory", T_OBJECT, offsetof(yulapy_loop, task_factory), 0, NULL},
+    {"_default_executor", T_OBJECT, offsetof(yulapy_loop, default_executor), 0,
+     NULL},
     {NULL},
 };
 
@@ -582,6 +598,10 @@ static PyMethodDef loop_methods[] = {
         "create_task", yulapy_loop_create_task,
         "create_task($self, coro, **kwargs)\n--\n\nAn asyncio.Task of this "
         "loop, or what the task factory makes."),
+    FAST_KEYWORDS("run_in_executor", yulapy_loop_run_in_executor,
+                  "run_in_executor($self, executor, func, *args)\n--\n\n"
+                  "Call func(*args) in a thread of the executor (None: the "
+                  "default one).\nReturns an asyncio.Future."),
     {"stop", loop_stop, METH_NOARGS,
      PyDoc_STR("stop($self)\n--\n\nEnd run_forever() after the current turn.")},
     {"is_running", loop_is_running, METH_NOARGS, NULL},

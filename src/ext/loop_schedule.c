@@ -39,10 +39,9 @@ yulapy_loop_context_argument(yulapy_state *state, PyObject *const *args,
     return 0;
 }
 
-/* Debug mode: what BaseEventLoop checks before it takes a callback. */
-static int
-loop_check_debug(yulapy_loop *loop, PyObject *callback, const char *method,
-                 bool thread)
+int
+yulapy_loop_check_debug(yulapy_loop *loop, PyObject *callback,
+                        const char *method, bool thread)
 {
     yulapy_state *state = loop->state;
     PyObject *self = (PyObject *)loop;
@@ -246,7 +245,7 @@ yulapy_loop_call_soon(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
     if (yulapy_loop_context_argument(loop->state, args, nargs, kwnames,
                                      "call_soon", &context) < 0 ||
         yulapy_loop_check_open(loop) < 0 ||
-        loop_check_debug(loop, args[0], "call_soon", true) < 0)
+        yulapy_loop_check_debug(loop, args[0], "call_soon", true) < 0)
         return NULL;
     PyObject *handle = yulapy_handle_new(loop, loop->state->handle_type,
                                          args[0], args + 1, nargs - 1, context);
@@ -269,7 +268,8 @@ yulapy_loop_call_soon_threadsafe(PyObject *self, PyObject *const *args,
     if (yulapy_loop_context_argument(loop->state, args, nargs, kwnames,
                                      "call_soon_threadsafe", &context) < 0 ||
         yulapy_loop_check_open(loop) < 0 ||
-        loop_check_debug(loop, args[0], "call_soon_threadsafe", false) < 0)
+        yulapy_loop_check_debug(loop, args[0], "call_soon_threadsafe", false) <
+            0)
         return NULL;
     PyObject *handle = yulapy_handle_new(loop,
                                          loop->state->threadsafe_handle_type,
@@ -330,7 +330,7 @@ yulapy_loop_call_at(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
     if (yulapy_loop_context_argument(loop->state, args, nargs, kwnames,
                                      "call_at", &context) < 0 ||
         yulapy_loop_check_open(loop) < 0 ||
-        loop_check_debug(loop, args[1], "call_at", true) < 0 ||
+        yulapy_loop_check_debug(loop, args[1], "call_at", true) < 0 ||
         yulapy_loop_look_for_overrides(loop) < 0)
         return NULL;
     return loop_start_timer(loop, Py_NewRef(args[0]), args + 1, nargs - 1,
@@ -394,7 +394,7 @@ yulapy_loop_call_later(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
         return result != NULL || PyErr_Occurred() ? result : PyErr_NoMemory();
     }
     if (yulapy_loop_check_open(loop) < 0 ||
-        loop_check_debug(loop, args[1], "call_at", true) < 0) {
+        yulapy_loop_check_debug(loop, args[1], "call_at", true) < 0) {
         Py_DECREF(when);
         return NULL;
     }

@@ -10,6 +10,9 @@ typedef PyObject *(*yulapy_method)(PyObject *, PyObject *const *, Py_ssize_t,
 int yulapy_loop_context_argument(yulapy_state *state, PyObject *const *args,
                                  Py_ssize_t nargs, PyObject *kwnames,
                                  const char *method, PyObject **out);
+/* Debug mode: what BaseEventLoop checks before it takes a callback. 0 or -1. */
+int yulapy_loop_check_debug(yulapy_loop *loop, PyObject *callback,
+                            const char *method, bool thread);
 int yulapy_loop_look_for_overrides(yulapy_loop *loop);
 PyObject *yulapy_loop_time(PyObject *self, PyObject *unused);
 PyObject *yulapy_loop_from_keywords(PyObject *self, PyObject *const *args,

@@ -1,6 +1,7 @@
 /* module.c: the module yula._core and its state. */
 #include "yulapy.h"
 
+#include "executor.h"
 #include "gil.h"
 
 static struct PyModuleDef module_def;
@@ -74,6 +75,7 @@ module_exec(PyObject *module)
         yulapy_descriptor_add_type(module, state) < 0 ||
         yulapy_socket_op_add_type(module, state) < 0 ||
         yulapy_lookup_add_type(module, state) < 0 ||
+        yulapy_executor_add_types(module, state) < 0 ||
         yulapy_stream_transport_add_type(module, state) < 0 ||
         yulapy_listener_add_type(module, state) < 0 ||
         yulapy_loop_add_type(module, state) < 0)
@@ -88,7 +90,8 @@ module_exec(PyObject *module)
     X(listener_type) X(socket_op_type) X(handle_base) X(handle_base_run)       \
     X(future_type) X(futures) X(tasks) X(buffered_protocol)                    \
     X(transport_socket) X(extract_stack) X(socket_type) X(gaierror)            \
-    X(address_family) X(socket_kind) X(lookup_type) X(failure) X(breath)       \
+    X(address_family) X(socket_kind) X(lookup_type) X(worker_type)             \
+    X(work_queue_type) X(failure) X(breath)                                    \
     X(empty_tuple) X(base_loop) X(names_loop)                                  \
     X(switch_interval.get) X(switch_interval.set)                              \
     X(switch_interval.lowered_seconds) X(switch_interval.default_seconds)

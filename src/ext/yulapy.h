@@ -39,6 +39,8 @@ struct yulapy_state {
     PyTypeObject *listener_type;
     PyTypeObject *socket_op_type;
     PyTypeObject *lookup_type;
+    PyTypeObject *worker_type;
+    PyTypeObject *work_queue_type;
 
     yulapy_handle_layout handle;
     Py_ssize_t transport_extra_offset; /* BaseTransport._extra */
@@ -70,11 +72,12 @@ struct yulapy_state {
 #define YULAPY_NAMES(X)                                                        \
     X(Future) X(Task) X(_accept_tls) X(_attach) X(_check_callback)             \
     X(_check_thread) X(_detach) X(_handle_signal) X(_run) X(_run_debug)        \
-    X(accept_failed) X(buffer_updated) X(call_at) X(close)        \
-    X(connection_lost) X(connection_made) X(context) X(data_received)          \
-    X(done) X(eof_received) X(family) X(fatal_error) X(fileno) X(get_buffer)   \
+    X(_start_worker) X(_submit_is_replaced)                                    \
+    X(accept_failed) X(buffer_updated) X(call_at) X(cancel) X(close)           \
+    X(connection_lost) X(connection_made) X(context) X(create_future)          \
+    X(data_received) X(done) X(eof_received) X(executor_failed) X(family) X(fatal_error) X(fileno) X(get_buffer)   \
     X(gettimeout) X(handle_failed) X(loop) X(pause_writing) X(peername)        \
-    X(proto) X(resume_writing) X(set_exception) X(set_result) X(setblocking)   \
+    X(proto) X(resume_writing) X(run) X(run_in_executor) X(set_exception) X(set_result) X(setblocking)   \
     X(slow_call) X(socket) X(sockname) X(time) X(transport_unclosed) X(type)   \
     X(warn_lost_write)
 /* clang-format on */
@@ -105,6 +108,13 @@ struct yulapy_loop {
     char closed;
     char debug;
     char stopping;
+
+    /* executor.c; the first two are asyncio's, too */
+    PyObject *default_executor; /* or None */
+    char executor_shutdown_called;
+    char submit_replaced;
+    unsigned executor_version; /* of its class, when submit was looked at */
+    PyObject *own_executor;    /* the LoopExecutor, once there is one */
 
     /* overridden `time`, `call_at` (loop.c) */
     char time_overridden;

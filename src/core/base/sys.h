@@ -9,17 +9,22 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/futex.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <yula/err.h>
+#include <yula/work.h>
 
 /* A promise of the kernel or of a caller of ours: stays in release builds. */
 #define yula__must(expr)                                                       \
@@ -176,6 +181,24 @@ yula__sys_thread_start(pthread_t *thread, void *(*run)(void *), void *arg)
 {
     YULA__SYS_FAULT("thread_start");
     return -pthread_create(thread, NULL, run, arg);
+}
+
+/* Sleep while *word is value, for timeout_ns at most (YULA_NEVER: no limit). May
+ * return early for no reason. */
+static inline void
+yula__sys_futex_wait(_Atomic uint32_t *word, uint32_t value, int64_t timeout_ns)
+{
+    struct timespec timeout = {.tv_sec = timeout_ns / 1000000000,
+                               .tv_nsec = timeout_ns % 1000000000};
+    (void)syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value,
+                  timeout_ns == YULA_NEVER ? NULL : &timeout, NULL, 0);
+}
+
+/* Wake one thread that sleeps on word, which may be gone already. */
+static inline void
+yula__sys_futex_wake(_Atomic uint32_t *word)
+{
+    (void)syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
 }
 
 static inline int

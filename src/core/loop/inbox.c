@@ -80,9 +80,11 @@ yula__inbox_woken(yula_loop *loop)
 {
     uint64_t wakeups = atomic_load_explicit(&loop->wakeups,
                                             memory_order_acquire);
-    bool woken = wakeups != loop->wakeups_polled;
+    /* A poll may have seen the event of one that is not counted yet. */
+    if ((int64_t)(wakeups - loop->wakeups_polled) <= 0)
+        return false;
     loop->wakeups_polled = wakeups;
-    return woken;
+    return true;
 }
 
 void

@@ -8,6 +8,7 @@
 #include <yula/stream.h>
 #include <yula/timer.h>
 #include <yula/watcher.h>
+#include <yula/worker.h>
 
 #include "base/list.h"
 #include "base/sys.h"
@@ -104,7 +105,7 @@ struct yula_loop {
     _Atomic(yula_work *) inbox;
     _Atomic int sleep_state;
     _Atomic uint64_t wakeups; /* stats.wakeups */
-    uint64_t wakeups_polled;  /* the loop's: the count at its last look */
+    uint64_t wakeups_polled;  /* the loop's: how many of them a poll has seen */
     int wake_fd;
     char pad_after_[64];
 
@@ -121,9 +122,10 @@ struct yula_loop {
     char *read_buffer; /* YULA_STREAM_READ_MAX bytes */
 
     /* worker.c, signal.c: theirs alone; NULL until first used */
-    struct yula__workers *workers;
+    yula_workers *workers;
     struct yula__signals *signals;
     yula__request *requests; /* worker.c: not yet answered */
+    bool worker_wanted;      /* worker.c, I8 */
 
     /* coro/task.c; NULL until first used */
     struct yula__tasks *tasks;
@@ -184,7 +186,7 @@ void yula__inbox_awake(yula_loop *loop);
 /* Push without waking: for the loop's own thread, when it may not touch the
  * host lane's lists. */
 void yula__inbox_push(yula_loop *loop, yula_work *work);
-/* Whether somebody wrote to the eventfd since the last call. */
+/* Whether somebody wrote to the eventfd that no poll has seen; now is one. */
 bool yula__inbox_woken(yula_loop *loop);
 
 /* timer.c */
@@ -217,6 +219,8 @@ int yula__watcher_start_internal(yula_watcher *watcher, int fd,
 /* worker.c and signal.c */
 void yula__workers_fini(yula_loop *loop);
 void yula__workers_forked(yula_loop *loop);
+/* worker_wanted: wake one. Called without the host's lock before a sleep. */
+void yula__workers_wake(yula_loop *loop);
 void yula__request_add(yula_loop *loop, yula__request *request);
 void yula__request_remove(yula__request *request);
 void yula__signals_fini(yula_loop *loop);

@@ -25,10 +25,13 @@ wait_timeout(yula_loop *loop, int64_t deadline_ns)
     return timeout_ns > 0 ? timeout_ns : 0;
 }
 
-/* An interrupted poll saw nothing. */
+/* An interrupted poll saw nothing. The lock has been given up, if it is going to
+ * be: now a worker can have it. */
 static int
 wait_poll(yula_loop *loop, int64_t timeout_ns)
 {
+    if (loop->worker_wanted)
+        yula__workers_wake(loop);
     int events = yula__poller_wait(&loop->poller, timeout_ns, loop->events);
     return events == -EINTR ? 0 : events;
 }

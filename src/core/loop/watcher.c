@@ -194,7 +194,10 @@ yula__watchers_collect(yula_loop *loop, int count, unsigned lanes)
         const yula__poll_event *event = &loop->events[i];
         yula_watcher *watcher = watcher_of_tag(loop, event->tag);
         if (watcher == NULL) {
-            stale += event->tag != UINT64_MAX; /* the inbox's eventfd */
+            if (event->tag != UINT64_MAX)
+                stale++;
+            else if (lanes & 1u << YULA_LANE_HOST)
+                loop->wakeups_polled++; /* the inbox's eventfd */
             continue;
         }
         if (!(lanes & 1u << watcher->work.lane))
