@@ -112,6 +112,13 @@ yulapy_contention_debt(const yulapy_contention *contention, int64_t now_ns)
     return owed_ns >= DEBT_MIN_NS ? owed_ns : 0;
 }
 
+bool
+yulapy_contention_behind(const yulapy_contention *contention)
+{
+    return yulapy_contended(contention) &&
+           contention->owed_ns <= -CREDIT_MAX_NS * 4 / 5;
+}
+
 static void
 spin_end(yulapy_contention *contention, int64_t now_ns)
 {

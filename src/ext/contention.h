@@ -100,6 +100,9 @@ void yulapy_contention_back(yulapy_contention *contention, int64_t now_ns,
 int64_t yulapy_contention_debt(const yulapy_contention *contention,
                                int64_t now_ns);
 
+/* Whether the loop gets clearly less than its share. */
+bool yulapy_contention_behind(const yulapy_contention *contention);
+
 /* Before a sleep, with nothing to do: whether to poll once more. */
 bool yulapy_contention_spin(yulapy_contention *contention, int64_t now_ns);
 /* Work came: if the loop was polling, that has paid. */

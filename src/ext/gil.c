@@ -90,7 +90,6 @@ gil_back(yulapy_loop *loop, int64_t now_ns)
 
     if (gil->away) {
         gil->away = false;
-        yulapy_switch_interval_return(&loop->state->switch_interval);
         /* Away for so long, the loop was idle: a wait now tells nothing of the
          * next one, and an idle loop must sleep. */
         bool idle = now_ns - gil->contention.since_ns >=
@@ -98,6 +97,9 @@ gil_back(yulapy_loop *loop, int64_t now_ns)
         yulapy_contention_back(&gil->contention, now_ns, gil_cpu());
         if (idle || yulapy_contention_stale(&gil->contention, now_ns))
             yulapy_contention_calm(&gil->contention);
+        yulapy_switch_interval_return(
+            &loop->state->switch_interval,
+            yulapy_contention_behind(&gil->contention));
     }
     else {
         yulapy_contention_begin(&gil->contention, now_ns, gil_cpu());
@@ -258,6 +260,8 @@ void
 yulapy_gil_end(yulapy_loop *loop)
 {
     gil_tell_core(loop, false);
+    if (yulapy_contended(&loop->gil.contention))
+        yulapy_switch_interval_end(&loop->state->switch_interval);
 }
 
 void

@@ -93,8 +93,7 @@ module_exec(PyObject *module)
     X(address_family) X(socket_kind) X(lookup_type) X(worker_type)             \
     X(work_queue_type) X(failure) X(breath)                                    \
     X(empty_tuple) X(base_loop) X(names_loop)                                  \
-    X(switch_interval.get) X(switch_interval.set)                              \
-    X(switch_interval.lowered_seconds) X(switch_interval.default_seconds)
+    X(switch_interval.get) X(switch_interval.set)
 /* clang-format on */
 
 static int

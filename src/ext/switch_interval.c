@@ -17,14 +17,7 @@ yulapy_switch_interval_init(yulapy_switch_interval *interval)
 {
     interval->get = sys_function("getswitchinterval");
     interval->set = sys_function("setswitchinterval");
-    interval->lowered_seconds = PyFloat_FromDouble(YULAPY_SWITCH_US_LOWERED /
-                                                   1e6);
-    interval->default_seconds = PyFloat_FromDouble(YULAPY_SWITCH_US_DEFAULT /
-                                                   1e6);
-    if (interval->get == NULL || interval->set == NULL ||
-        interval->lowered_seconds == NULL || interval->default_seconds == NULL)
-        return -1;
-    return 0;
+    return interval->get != NULL && interval->set != NULL ? 0 : -1;
 }
 
 /* Microseconds, or -1 with an exception. */
@@ -39,57 +32,79 @@ interval_now(yulapy_switch_interval *interval)
     return value == -1.0 && PyErr_Occurred() ? -1 : lround(value * 1e6);
 }
 
-/* Change the interval from one value to another; false if it was not the
- * first. */
-static bool
-interval_change(yulapy_switch_interval *interval, long from_us, PyObject *to)
+/* Only without memory: the interval stays as it is. */
+static void
+interval_set(yulapy_switch_interval *interval, long us)
 {
-    if (interval_now(interval) == from_us) {
-        PyObject *none = PyObject_CallOneArg(interval->set, to);
-        Py_XDECREF(none);
-        if (none != NULL)
-            return true;
-    }
-    PyErr_Clear(); /* only without memory: the interval stays as it is */
+    PyObject *seconds = PyFloat_FromDouble((double)us / 1e6);
+    PyObject *none = NULL;
+
+    if (seconds != NULL)
+        none = PyObject_CallOneArg(interval->set, seconds);
+    if (none == NULL)
+        PyErr_Clear();
+    else
+        interval->ours_us = us != YULAPY_SWITCH_US_DEFAULT ? us : 0;
+    Py_XDECREF(none);
+    Py_XDECREF(seconds);
+}
+
+/* Whether the interval is what we made it, or CPython's default. */
+static bool
+interval_is_ours(yulapy_switch_interval *interval)
+{
+    long us = interval_now(interval);
+    if (us < 0)
+        PyErr_Clear();
+    if (us == YULAPY_SWITCH_US_DEFAULT || us == interval->ours_us)
+        return true;
+    interval->ours_us = 0; /* the user's from now on */
     return false;
 }
 
 void
 yulapy_switch_interval_leave(yulapy_switch_interval *interval)
 {
-    if (interval->away++ == 0 && !interval->retired)
-        interval->lowered = interval_change(interval, YULAPY_SWITCH_US_DEFAULT,
-                                            interval->lowered_seconds);
+    if (interval->away++ == 0 && !interval->retired &&
+        interval_is_ours(interval))
+        interval_set(interval, YULAPY_SWITCH_US_AWAY);
 }
 
 static void
-interval_restore(yulapy_switch_interval *interval)
+interval_back(yulapy_switch_interval *interval, long us)
 {
-    if (interval->lowered)
-        (void)interval_change(interval, YULAPY_SWITCH_US_LOWERED,
-                              interval->default_seconds);
-    interval->lowered = false;
+    if (interval->ours_us != 0 && interval->ours_us != us &&
+        interval_is_ours(interval))
+        interval_set(interval, us);
 }
 
 void
-yulapy_switch_interval_return(yulapy_switch_interval *interval)
+yulapy_switch_interval_return(yulapy_switch_interval *interval, bool behind)
 {
     if (--interval->away == 0)
-        interval_restore(interval);
+        interval_back(interval, behind ? YULAPY_SWITCH_US_BEHIND
+                                       : YULAPY_SWITCH_US_DEFAULT);
+}
+
+void
+yulapy_switch_interval_end(yulapy_switch_interval *interval)
+{
+    if (interval->away == 0)
+        interval_back(interval, YULAPY_SWITCH_US_DEFAULT);
 }
 
 void
 yulapy_switch_interval_forked(yulapy_switch_interval *interval)
 {
     interval->away = 0;
-    interval_restore(interval);
+    yulapy_switch_interval_end(interval);
 }
 
 void
 yulapy_switch_interval_retire(yulapy_switch_interval *interval)
 {
     interval->retired = true;
-    interval_restore(interval);
+    interval_back(interval, YULAPY_SWITCH_US_DEFAULT);
 }
 
 double
@@ -98,8 +113,7 @@ yulapy_switch_interval_of_user(yulapy_switch_interval *interval)
     long us = interval_now(interval);
     if (us < 0)
         return -1.0;
-    if (us == YULAPY_SWITCH_US_DEFAULT ||
-        (us == YULAPY_SWITCH_US_LOWERED && interval->lowered))
+    if (us == YULAPY_SWITCH_US_DEFAULT || us == interval->ours_us)
         return 0.0;
     return (double)us / 1e6;
 }

@@ -198,6 +198,9 @@ TEST(a_long_absence_does_not_entitle_to_a_long_stay)
     yulapy_contention_settle(&contention, 0, 0);
     yulapy_contention_back(&contention, 1000 * MS, 0);
     CHECK_EQ(contention.owed_ns, -5 * MS);
+    CHECK(yulapy_contention_behind(&contention));
+    yulapy_contention_calm(&contention);
+    CHECK(!yulapy_contention_behind(&contention));
 }
 
 TEST(a_share_of_one_owes_nothing)

@@ -160,6 +160,9 @@ int yula__loop_wait(yula_loop *loop, int64_t deadline_ns, bool *released);
 /* ready.c */
 int yula__ready_run(yula_loop *loop, yula_lane lane);
 void yula__ready_run_deferred(yula_loop *loop);
+/* Let the host, if there is one, look around within a batch of its lane. Its
+ * verdict is a break like any other. */
+void yula__ready_breathe(yula_loop *loop);
 /* Give back the memory of something that callbacks further up the stack may
  * still look at: the work runs when none is left, or the loop is freed. */
 void yula__loop_bury(yula_loop *loop, yula_work *work);

@@ -65,10 +65,11 @@ yula__loop_free_dead(yula_loop *loop)
     }
 }
 
-/* Let the host look around. Its verdict is a break like any other. */
-static void
-ready_breathe(yula_loop *loop)
+void
+yula__ready_breathe(yula_loop *loop)
 {
+    if (loop->host == NULL)
+        return;
     int status = loop->host->breathe(loop->host->arg);
     if (status != 0)
         yula_loop_break(loop, status);
@@ -93,8 +94,8 @@ yula__ready_run(yula_loop *loop, yula_lane lane)
             yula__ready_run_deferred(loop);
         if (--until_breath == 0) {
             until_breath = YULA_HOST_BREATH;
-            if (lane == YULA_LANE_HOST && loop->host != NULL)
-                ready_breathe(loop);
+            if (lane == YULA_LANE_HOST)
+                yula__ready_breathe(loop);
         }
     }
     loop->in_callback--;
