@@ -70,6 +70,7 @@ typedef struct {
     size_t server_count;
     bool reconnect;
     long silence_ms;
+    bool wants_answer; /* a deadline is not kept before there was one */
     client *clients;
     char *block;        /* random bytes: PLACES + size */
     char *received;     /* RECEIVE_LEN */
@@ -273,7 +274,7 @@ static int
 wait_ms(const load *run, uint64_t now, uint64_t deadline_ns)
 {
     uint64_t until = run->answered_ns + silence_ns(run);
-    if (deadline_ns < until)
+    if (deadline_ns < until && deadline_ns > now)
         until = deadline_ns;
     return until <= now ? 0 : (int)((until - now + 999999) / 1000000);
 }
@@ -292,7 +293,8 @@ load_run(load *run, uint64_t deadline_ns)
             client_start(run, &run->clients[i], now);
     }
     while ((run->in_flight > 0 || (run->pace_ns != 0 && run->may_start > 0)) &&
-           now < deadline_ns) {
+           (now < deadline_ns ||
+            (run->wants_answer && run->latencies.count == 0))) {
         int count = epoll_wait(run->epoll, events, EVENTS_AT_ONCE,
                                wait_ms(run, now, deadline_ns));
         if (count < 0 && errno != EINTR)
@@ -549,9 +551,11 @@ load_measure(load *run, const settings *set)
     memset(&run->latencies, 0, sizeof run->latencies);
     memset(run->completed, 0, sizeof run->completed);
     win.begin = moment_read(set, &cost, &prog);
+    run->wants_answer = true; /* a figure needs one, however busy the CPU */
     load_run(run, set->requests != 0
                       ? NO_LIMIT
                       : win.begin.at_ns + (uint64_t)set->measure_ms * 1000000u);
+    run->wants_answer = false;
     if (set->step) {
         run->may_start = 0;
         load_run(run, NO_LIMIT);

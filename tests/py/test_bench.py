@@ -237,14 +237,14 @@ def answer(listener, size, answer_to):
                 return
 
 
-def run_load(load, size, answer_to, *options):
+def run_load(load, size, answer_to, *until):
     with socket.create_server(("127.0.0.1", 0)) as listener:
         server = threading.Thread(target=answer, args=(listener, size, answer_to))
         server.start()
         port = listener.getsockname()[1]
         ran = subprocess.run(
             [*load, "--port", str(port), "--connections", "1", "--size", str(size),
-             "--warmup-ms", "0", "--requests", "5", *options],
+             "--warmup-ms", "0", *(until or ("--requests", "5"))],
             capture_output=True, text=True, timeout=50,
         )  # fmt: skip
         server.join()
@@ -276,6 +276,16 @@ def test_a_load_client_gives_up_on_a_server_that_is_silent(load):
         )  # fmt: skip
     assert ran.returncode == 1
     assert "answered nobody for 0.1 seconds" in ran.stderr
+
+
+def test_a_load_client_measures_until_there_is_an_answer(load):
+    def late(messages):
+        threading.Event().wait(0.05)  # longer than the millisecond that is measured
+        return messages[-1]
+
+    ran = run_load(load, 64, late, "--measure-ms", "1")
+    assert ran.returncode == 0, ran.stderr
+    assert json.loads(ran.stdout)["requests"] >= 1
 
 
 # --- the command ---------------------------------------------------------------------------------

@@ -22,15 +22,17 @@ _CHANGES_FIGURES = ("PYTHON", "MALLOC_", "UV_", "YULA_", "LD_PRELOAD")
 # Asked of the interpreter that runs the servers, which need not be ours.
 _ASK = """
 import importlib, importlib.metadata, json, platform, sys, sysconfig
-found = {}
+found, broken = {}, {}
 for name in sys.argv[1:]:
     if name == "asyncio":
         found[name] = platform.python_version()
         continue
     try:
         module = importlib.import_module(name)
-    except Exception:  # also one that was built for another interpreter
+    except Exception as error:  # also one that was built for another interpreter
         found[name] = None
+        if not (isinstance(error, ModuleNotFoundError) and error.name == name):
+            broken[name] = f"{type(error).__name__}: {error}"
         continue
     try:
         found[name] = importlib.metadata.version(name)
@@ -38,12 +40,13 @@ for name in sys.argv[1:]:
         found[name] = str(getattr(module, "__version__", "unknown"))
 gil = getattr(sys, "_is_gil_enabled", lambda: True)()
 print(json.dumps({"python": platform.python_version(), "compiler": platform.python_compiler(),
-                  "gil": gil, "executable": sys.executable, "versions": found}))
+                  "gil": gil, "executable": sys.executable, "versions": found,
+                  "broken": broken}))
 """
 
 
 def ask_interpreter(python: list[str], modules: list[str]) -> dict[str, Any]:
-    """Version of the interpreter and of each module in it (None: not installed)."""
+    """Version of the interpreter and of each module in it (None: not installed, or in "broken")."""
     answer = subprocess.run(
         [*python, "-P", "-c", _ASK, *modules],
         check=False,
@@ -115,7 +118,11 @@ def print_header(
     if versions:
         print(f"versions  {', '.join(versions)}")
     print(f"settings  {settings}")
-    missing = [name for name, version in interpreter["versions"].items() if version is None]
+    broken = interpreter["broken"]
+    missing = [name for name, version in interpreter["versions"].items()
+               if version is None and name not in broken]  # fmt: skip
     if missing:
         print(f"skipped   {', '.join(missing)}: not installed for this Python")
+    for name, why in broken.items():
+        print(f"skipped   {name}: does not import: {why}")
     print(flush=True)

@@ -48,8 +48,8 @@ def page(saved: dict[str, Any]) -> str:
     """The page for what a run saved."""
     title = f"yula bench, {saved['machine']['time']}"
     body = [f"<h1>{escape(title)}</h1>", _machine(saved)]
-    for run in saved["runs"]:
-        body.append(_run(run))
+    for number, run in enumerate(saved["runs"]):
+        body.append(_run(run, f"run{number}-"))
     return (
         "<!doctype html>\n<html lang=en><head><meta charset=utf-8>"
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -77,7 +77,8 @@ def _machine(saved: dict[str, Any]) -> str:
     )
 
 
-def _run(run: dict[str, Any]) -> str:
+def _run(run: dict[str, Any], anchor: str) -> str:
+    """anchor: what the names of this run's cases begin with in the page."""
     interpreter, summaries, loops = run["interpreter"], run["cases"], run["loops"]
     versions = ", ".join(f"{name} {version}" for name, version in interpreter["versions"].items()
                          if version is not None and name != "asyncio")  # fmt: skip
@@ -85,18 +86,18 @@ def _run(run: dict[str, Any]) -> str:
     parts = [f"<h2>Python {escape(interpreter['python'])}{gil}</h2><p>{escape(versions)}</p>"]
     skipped = "".join(f"<dt>{escape(name)}</dt><dd>{escape(why)}</dd>"
                       for name, why in run["skipped"].items())  # fmt: skip
-    parts += [_overview(summaries, loops), f"<dl>{skipped}</dl>" if skipped else ""]
+    parts += [_overview(summaries, loops, anchor), f"<dl>{skipped}</dl>" if skipped else ""]
     group = None
     for one in summaries:
         if one["name"].split("/")[0] != group:
             parts.append("</div>" if group is not None else "")
             group = one["name"].split("/")[0]
             parts.append(f"<h2>{escape(group)}</h2><div class=cards>")
-        parts.append(_card(one))
+        parts.append(_card(one, anchor))
     return "".join(parts) + ("</div>" if group is not None else "")
 
 
-def _overview(summaries: Sequence[results.Summary], loops: Sequence[str]) -> str:
+def _overview(summaries: Sequence[results.Summary], loops: Sequence[str], anchor: str) -> str:
     """How many times the best loop's figure each one needs."""
     limits = any(one["limit"] for one in summaries)
     head = [
@@ -111,7 +112,7 @@ def _overview(summaries: Sequence[results.Summary], loops: Sequence[str]) -> str
         medians = {name: one["loops"][name]["median"] for name in loops if name in one["loops"]}
         best = min(medians.values(), default=0)
         name = escape(one["name"])
-        cells = [f'<td><a href="#{name}">{name}</a></td>']
+        cells = [f'<td><a href="#{anchor}{name}">{name}</a></td>']
         for loop in loops:
             if loop not in medians:
                 cells.append("<td class=bad>fails</td>" if loop in one["failed"] else "<td></td>")
@@ -132,7 +133,7 @@ def _overview(summaries: Sequence[results.Summary], loops: Sequence[str]) -> str
     return f"<div class=wide><table><thead><tr>{names}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
 
 
-def _card(one: results.Summary) -> str:
+def _card(one: results.Summary, anchor: str) -> str:
     unit = one["figure"]["unit"]
     bars = []
     measured = one["loops"]
@@ -150,7 +151,7 @@ def _card(one: results.Summary) -> str:
         bars.append(chart.Bar(name, each["median"] * scale, each["low"] * scale,
                               each["high"] * scale, text, kind))  # fmt: skip
     bars.sort(key=lambda bar: bar.value)
-    parts = [f'<section class=card id="{escape(one["name"])}"><h3>{escape(one["name"])}</h3>',
+    parts = [f'<section class=card id="{anchor}{escape(one["name"])}"><h3>{escape(one["name"])}</h3>',
              f"<p>{escape(one['about'])}. {escape(one['figure']['label'])}, {escape(unit)}.</p>"]  # fmt: skip
     if one["void"]:
         parts.append(f"<p class=void>Void: {escape(one['control'])}, the control, moved "

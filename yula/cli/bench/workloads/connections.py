@@ -37,7 +37,7 @@ class Accepts(Case):
         with child.Server(name, command, server_cpu, env=settings.env) as server:
             hello = greeted(server, name, settings)
             load = [*self.echo.load_command(hello, server.pid, settings), "--reconnect"]
-            return run_load(load, server, settings)
+            return run_load(load, server, self.echo.limit(settings))
 
 
 @dataclass

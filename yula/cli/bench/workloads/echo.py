@@ -56,6 +56,19 @@ class Echo(Case):
                       f"{self.size:,} B, {self.connections:,} {several}")  # fmt: skip
         self.programs = ("openssl",) if self.wire == "tls" else ()
         self.descriptors = self.connections + 256
+        self.overhead_s = 0.35 + self.connections * 1e-4
+
+    def durations(self, settings: Settings) -> tuple[float, float]:
+        """Warm-up and measurement: several times what a round of all connections takes.
+
+        What is in flight at the beginning was partly paid for before, and must not count for much.
+        """
+        turn = self.connections * (2e-5 + self.size * 2e-9)
+        return max(settings.warmup, 5 * turn), max(settings.seconds, 10 * turn)
+
+    def limit(self, settings: Settings) -> float:
+        """Of the load client, which has a limit of its own for a silent server, in seconds."""
+        return sum(self.durations(settings)) + settings.patience + 20
 
     def references(self, settings: Settings) -> list[str]:
         if settings.c_tools is None:
@@ -83,8 +96,8 @@ class Echo(Case):
         return [*settings.load, *to, "--pid", str(pid),
                 "--connections", str(self.connections), "--size", str(self.size),
                 "--silence-ms", str(round(settings.patience * 1000)),
-                "--warmup-ms", str(round(settings.warmup * 1000)),
-                "--measure-ms", str(round(settings.seconds * 1000))]  # fmt: skip
+                "--warmup-ms", str(round(1000 * self.durations(settings)[0])),
+                "--measure-ms", str(round(1000 * self.durations(settings)[1]))]  # fmt: skip
 
     def measure(self, name: str, settings: Settings) -> dict[str, Any]:
         with tempfile.TemporaryDirectory(prefix="yula-bench-") as folder:
@@ -94,9 +107,9 @@ class Echo(Case):
             with child.Server(name, command, server_cpu, env=settings.env) as server:
                 hello = greeted(server, name, settings)
                 waited = server.waiting_ns()
-                result = run_load(self.load_command(hello, server.pid, settings, unix),
-                                  server, settings)  # fmt: skip
-                seconds = settings.warmup + settings.seconds
+                load = self.load_command(hello, server.pid, settings, unix)
+                result = run_load(load, server, self.limit(settings))
+                seconds = sum(self.durations(settings))
                 result["waited"] = (server.waiting_ns() - waited) / 1e9 / seconds
         result["loop"] = hello["loop"]
         return result
@@ -110,10 +123,9 @@ def greeted(server: child.Server, name: str, settings: Settings) -> dict[str, An
     return hello
 
 
-def run_load(command: list[str], server: child.Server, settings: Settings) -> dict[str, Any]:
+def run_load(command: list[str], server: child.Server, limit: float) -> dict[str, Any]:
     """What the load client found, with the server's cost for each request."""
     _, load_cpu = machine.cpus()
-    limit = settings.warmup + settings.seconds + settings.patience + 20
     try:
         ran = subprocess.run(
             child.pinned(load_cpu, command), check=False, capture_output=True, text=True,
