@@ -544,10 +544,8 @@ load_measure(load *run, const settings *set)
         load_run(run, NO_LIMIT);
         if (set->step)
             step("warm");
-        run->may_start = set->requests != 0 ? set->requests : NO_LIMIT;
     }
-    if (set->requests == 0)
-        run->may_start = NO_LIMIT;
+    run->may_start = set->requests != 0 ? set->requests : NO_LIMIT;
     memset(&run->latencies, 0, sizeof run->latencies);
     memset(run->completed, 0, sizeof run->completed);
     win.begin = moment_read(set, &cost, &prog);

@@ -194,7 +194,7 @@ def measure(load: Load) -> dict[str, Any]:
         load.run(NO_LIMIT)
         if arguments.step:
             step("warm")
-        load.may_start = arguments.requests or NO_LIMIT
+    load.may_start = arguments.requests or NO_LIMIT
     load.latencies.clear()
     load.completed = 0
     cpu, began = cpu_ns(arguments.pid), time.monotonic_ns()
