@@ -132,17 +132,17 @@ YULA_API size_t yula_conn_buffered(const yula_conn *conn);
 
 /* --- writing ------------------------------------------------------------- */
 
-/* Write all of it; wait while more than the high mark is queued. What one task
- * writes between two waits leaves in one system call.
+/* Write all of it; wait while more than the high mark is queued. A single write
+ * between two reads that wait is sent at once; of several, what is written
+ * without waiting leaves in one system call.
  *
  * base  copied as far as it cannot be sent at once.
  *
- * Up to YULA_STREAM_HIGH bytes are written whole or, on failure, not at all; of
- * more, a part may be on its way when the task is cancelled, and other writers
- * may come between the parts.
+ * Up to YULA_STREAM_HIGH bytes are written whole or, when interrupted, not at
+ * all; of more, a part may be on its way. Writes of several tasks do not mix.
  *
- * Returns 0, YULA_ECANCELED, -ENOMEM, -EPIPE (after
- * yula_conn_shutdown), or the socket's error, each time again.
+ * Returns 0, YULA_ECANCELED, -ENOMEM, -EPIPE (after yula_conn_shutdown), or the
+ * socket's error, each time again.
  * Thread: loop, in a task.  Blocks: the task.  Calls back: no.  GIL: not used.
  */
 YULA_API int yula_conn_write(yula_conn *conn, const void *base, size_t len);

@@ -498,6 +498,61 @@ TEST(after_a_shutdown_the_other_half_goes_on)
     yula_loop_free(loop);
 }
 
+/* Answers each line with self->number writes of one byte. */
+static int
+answer_in_pieces(actor *self, void *arg)
+{
+    talk *with = arg;
+    char *line;
+    int err = 0;
+
+    while (err == 0 && yula_conn_read_line(with->conn, &line) >= 0) {
+        for (int i = 0; i < self->number && err == 0; i++)
+            err = yula_conn_write(with->conn, "x", 1);
+    }
+    return err;
+}
+
+/* How many system calls the answer takes. */
+static long
+exchange(const talk *with, int pieces)
+{
+    long before = test_sys_count("send") + test_sys_count("sendmsg");
+    char got[10];
+
+    say(with, "?\n");
+    peer_receives(with, got, (size_t)pieces);
+    settle(with->loop);
+    return test_sys_count("send") + test_sys_count("sendmsg") - before;
+}
+
+TEST(an_answer_is_one_system_call_in_however_many_pieces)
+{
+    yula_loop *loop = test_loop();
+    talk with;
+    actor ann;
+
+    talk_begin(&with, loop, true);
+    actor_start(&ann, loop, "ann", answer_in_pieces, &with);
+    ann.number = 1;
+    for (int i = 0; i < 3; i++)
+        CHECK_EQ(exchange(&with, 1), 1);
+    ann.number = 4;
+    CHECK_EQ(exchange(&with, 4), 2); /* it was expected to be alone */
+    for (int i = 0; i < 3; i++)
+        CHECK_EQ(exchange(&with, 4), 1);
+    ann.number = 1;
+    for (int i = 0; i < 30; i++)
+        CHECK_EQ(exchange(&with, 1), 1);
+    ann.number = 2;
+    CHECK_EQ(exchange(&with, 2), 2); /* learned anew meanwhile */
+    CHECK_EQ(exchange(&with, 2), 1);
+    close(with.peer);
+    CHECK_EQ(actor_end(&ann), 0);
+    yula_conn_close(with.conn);
+    yula_loop_free(loop);
+}
+
 /* --- the end ------------------------------------------------------------- */
 
 TEST(what_was_written_before_a_close_arrives)

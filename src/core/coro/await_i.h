@@ -14,4 +14,13 @@ yula__await_lane(const yula_loop *loop)
     return task != NULL ? (yula_lane)task->lane : YULA_LANE_NATIVE;
 }
 
+/* yula_task_check, for calls that are made all the time. */
+static inline int
+yula__await_check(yula_loop *loop)
+{
+    const yula_task *task = loop->tasks != NULL ? loop->tasks->current : NULL;
+
+    return task != NULL && task->interrupted ? yula_task_check(loop) : 0;
+}
+
 #endif /* YULA__AWAIT_I_H */

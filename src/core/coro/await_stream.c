@@ -11,6 +11,9 @@
  *      on, reading what is in the buffer apart.
  *  I5. Closed with something left to send, the connection belongs to the loop:
  *      it frees itself when that is sent or failed, or dies with the loop.
+ *  I6. A single write between two reads that wait is sent at once, uncopied;
+ *      where there are several, all are gathered until the task waits. Which of
+ *      the two a connection does is learned: a mistake costs a system call.
  * Thread: loop.
  */
 #include <assert.h>
@@ -22,10 +25,13 @@
 
 #include "coro/await_i.h"
 #include "coro/sync_i.h"
-#include "loop/loop_i.h"
+#include "io/stream_i.h"
 
 /* What a buffer begins with: a few lines, one page. */
 #define CONN_BUFFER 4096
+
+/* After so many single writes a connection that gathered does so no more. */
+#define CONN_SINGLE 16
 
 /* Most bytes of one read: its count goes through an int. */
 #define CONN_READ_MAX ((size_t)1 << 30)
@@ -45,6 +51,10 @@ struct yula_conn {
     size_t start, end; /* I2 */
     size_t capacity;
     size_t limit;
+
+    bool gathers;   /* I6 */
+    uint8_t writes; /* since a read waited, up to 2 */
+    uint8_t single; /* times in a row that there was one */
 
     yula_mutex writing;       /* I3 */
     yula_wait_list pressed;   /* waits for the queue to fall to the low mark */
@@ -148,6 +158,17 @@ conn_withdraw_read(yula_task *task, void *arg)
     return true;
 }
 
+/* I6. A read is about to wait: what was written since the last one? */
+static inline void
+conn_learn(yula_conn *conn)
+{
+    if (conn->gathers && conn->writes == 1) {
+        if (++conn->single == CONN_SINGLE)
+            conn->gathers = false;
+    }
+    conn->writes = 0;
+}
+
 /* Wait for one read into wanted, or behind what is in the buffer. Returns how
  * much came (> 0), or fails. */
 static int
@@ -157,6 +178,7 @@ conn_receive(yula_conn *conn, void *wanted, size_t len)
         return conn->status;
     if (conn->ended)
         return YULA_EOF;
+    conn_learn(conn);
     conn->wanted = wanted;
     conn->wanted_len = len < CONN_READ_MAX ? len : CONN_READ_MAX;
     conn->reader = yula_task_current(conn->loop);
@@ -168,7 +190,7 @@ conn_receive(yula_conn *conn, void *wanted, size_t len)
 static int
 conn_read_check(const yula_conn *conn)
 {
-    return conn->reader != NULL ? -EBUSY : yula_task_check(conn->loop);
+    return conn->reader != NULL ? -EBUSY : yula__await_check(conn->loop);
 }
 
 ssize_t
@@ -294,6 +316,30 @@ conn_must_wait(const yula_conn *conn)
     return conn->writing.owner != NULL || yula_stream_pressed(conn->stream);
 }
 
+/* I6. Without waiting. */
+static int
+conn_put(yula_conn *conn, const char *base, size_t len)
+{
+    size_t sent = 0;
+
+    if (conn->writes > 0) {
+        conn->gathers = true;
+        conn->single = 0;
+        conn->writes = 2;
+    }
+    else {
+        conn->writes = 1;
+        if (!conn->gathers)
+            sent = yula__stream_send_now(conn->stream, base, len);
+        if (sent == len)
+            return 0;
+    }
+    int err = yula_stream_write(conn->stream, base + sent, len - sent, NULL);
+    if (err < 0 && sent > 0)
+        conn->status = err; /* the rest of it cannot follow */
+    return err;
+}
+
 /* In parts, the queue below its high mark before each; with the mutex. */
 static int
 conn_write_parts(yula_conn *conn, const char *base, size_t len)
@@ -304,7 +350,7 @@ conn_write_parts(yula_conn *conn, const char *base, size_t len)
         while (err == 0 && yula_stream_pressed(conn->stream))
             err = yula__line_wait(conn->loop, &conn->pressed, NULL, "write");
         if (err == 0)
-            err = yula_stream_write(conn->stream, base, part, NULL);
+            err = conn_put(conn, base, part);
         if (err < 0)
             return err;
         base += part;
@@ -316,14 +362,14 @@ conn_write_parts(yula_conn *conn, const char *base, size_t len)
 int
 yula_conn_write(yula_conn *conn, const void *base, size_t len)
 {
-    int err = yula_task_check(conn->loop);
+    int err = yula__await_check(conn->loop);
 
     if (err == 0)
         err = conn->status;
     if (err < 0)
         return err;
     if (len <= YULA_STREAM_HIGH && !conn_must_wait(conn))
-        return yula_stream_write(conn->stream, base, len, NULL);
+        return conn_put(conn, base, len);
     err = yula_mutex_lock(&conn->writing);
     if (err < 0)
         return err;
@@ -339,13 +385,13 @@ yula_conn_try_write(yula_conn *conn, const void *base, size_t len)
         return conn->status;
     if (conn_must_wait(conn))
         return -EAGAIN;
-    return yula_stream_write(conn->stream, base, len, NULL);
+    return conn_put(conn, base, len);
 }
 
 int
 yula_conn_drain(yula_conn *conn)
 {
-    int err = yula_task_check(conn->loop);
+    int err = yula__await_check(conn->loop);
 
     if (err == 0)
         err = conn->status;

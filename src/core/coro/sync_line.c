@@ -28,6 +28,7 @@ yula__line_remove(yula_waiter *waiter)
 {
     yula_wait_list *list = waiter->list;
 
+    assert(list != NULL);
     if (waiter->prev != NULL)
         waiter->prev->next = waiter->next;
     else

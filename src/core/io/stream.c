@@ -463,6 +463,15 @@ stream_send_uncopied(yula_stream *stream, const void *base, size_t len)
     return stream->failed ? len : 0;
 }
 
+size_t
+yula__stream_send_now(yula_stream *stream, const void *base, size_t len)
+{
+    if (stream->failed || stream->shutdown_wanted || stream->loop->closed ||
+        stream->loop->holds_sends)
+        return 0;
+    return stream_send_uncopied(stream, base, len);
+}
+
 /* Small pieces of one callback are worth a copy: they leave together. */
 static bool
 stream_gathers(const yula_stream *stream, size_t len)
