@@ -66,8 +66,7 @@ void yula__stream_on_event(yula_watcher *watcher, unsigned events, void *arg);
 ssize_t yula__stream_send_once(yula_stream *stream, size_t room);
 /* Send without copying and without waiting for the end of the callback, if
  * nothing is queued. Returns how much was sent, or needs not be any more. */
-size_t yula__stream_send_now(yula_stream *stream, const void *base,
-                             size_t len);
+size_t yula__stream_send_now(yula_stream *stream, const void *base, size_t len);
 
 #define YULA__STREAM_TROUBLE                                                   \
     (YULA_READ_CLOSED | YULA_HANGUP | YULA_ERROR | YULA_PRIORITY)
