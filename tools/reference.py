@@ -22,7 +22,8 @@ import sys
 import tempfile
 from dataclasses import dataclass, field
 
-FUNCTION = re.compile(r"\bYULA_API\b[^;]*?\b(yula_\w+)\s*\(")
+FUNCTION = re.compile(r"\bYULA_(?:PYTHON_)?API\b[^;]*?\b(yula_\w+)\s*\(")
+EXPORT = re.compile(r"YULA_(?:PYTHON_)?API ")
 OTHER_NAME = re.compile(
     r"#define (YULA_\w+)|typedef[^;]*\(\*(yula_\w+)\)\(|\b(?:struct|enum) (yula_\w+)[\s;{]"
     r"|typedef .*?\b(yula_\w+);|\b(YULA_\w+)\b(?= *[=,])",
@@ -30,6 +31,8 @@ OTHER_NAME = re.compile(
 )
 ARGUMENT = re.compile(r"^(\w+(?:, \w+)*(?:, \.\.\.)?)  +(\S.*)$")
 MARKS = re.compile(r"\b(Thread|Blocks|Calls back|GIL):\s*")
+# One includes the others, the other is a list of names.
+UNSHOWN = {"yula.h", "python_table.h"}
 PRIVATE = re.compile(
     r"^#(?:ifndef YULA_\w+_H|define YULA_\w+_H|endif|include|if|else|ifdef)|^YULA_(?:BEGIN|END)$"
 )
@@ -234,11 +237,12 @@ def problems_of(headers: list[Header]) -> list[str]:
 
 
 def bare(code: list[str]) -> list[str]:
-    """The code without YULA_API, lines that went on below it moved along."""
+    """The code without its mark, lines that went on below it moved along."""
     out, shift = [], 0
     for line in code:
-        if line.startswith("YULA_API "):
-            shift = len("YULA_API ")
+        mark = EXPORT.match(line)
+        if mark:
+            shift = mark.end()
             line = line[shift:]
         elif shift and line.startswith(" " * shift):
             line = line[shift:]
@@ -503,7 +507,7 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="only look for what is missing")
     args = parser.parse_args()
 
-    paths = sorted(path for path in args.headers.glob("*.h") if path.name != "yula.h")
+    paths = sorted(path for path in args.headers.glob("*.h") if path.name not in UNSHOWN)
     headers = [read_header(path) for path in paths]
     if args.check:
         return check(headers)
