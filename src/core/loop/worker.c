@@ -19,7 +19,7 @@
  *  I7. The loop's memory is not touched once workers->loop is NULL; who posts to
  *      it is counted, and waited for.
  *  I8. An exception to I3: while the latest idle worker dozes, that is, will look
- *      by itself within a millisecond, a callback of the loop wakes nobody for a
+ *      by itself within 5 ms, a callback of the loop wakes nobody for a
  *      job of the host's. The loop does it before its next poll (wait.c).
  */
 #include <signal.h>
@@ -57,8 +57,11 @@ enum {
     PARK_WOKEN
 };
 
-/* How long an idle worker sleeps at first. */
-#define WORKER_DOZE_NS 1000000
+/* How long an idle worker sleeps at first: as long as a thread waits for Python's
+ * lock before it asks for it. A timer due before the kernel's next tick has to be
+ * programmed into the hardware, which costs more than the rest of a call: with
+ * 1 ms one made alone took 13 us, with 4 ms and more 6.5 (bench/executor.py). */
+#define WORKER_DOZE_NS 5000000
 
 /* A thread in yula_worker_main; on its stack. */
 typedef struct worker {
