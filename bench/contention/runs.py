@@ -313,7 +313,7 @@ def verdict(rounds: Rounds, limit: float) -> tuple[bool, str]:
         text = (f"in {lacking} of {count} runs a server got less than {CPU_LEAST * 100:.0f} % of "
                 "its CPU, also when repeated; ")  # fmt: skip
     if not alone:
-        return lacking <= count / 10, f"{text}no control ({CONTROL} was not run)"
+        return lacking <= count / 10, f"{text}no control in this run"
     worst = statistics.median(moved)
     text += (f"control: a thread's speed alone, beside idle {CONTROL}, moved {spread(alone)} from "
              f"run to run, and {worst * 100:.0f} % (median) from before a run to after it (limit "
