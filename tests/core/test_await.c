@@ -498,6 +498,48 @@ TEST(a_set_of_signals_is_caught_whole_or_not_at_all)
     yula_loop_free(other);
 }
 
+/* --- never to be resumed ------------------------------------------------- */
+
+static int
+sleep_long(actor *self, void *arg)
+{
+    return yula_task_sleep(self->loop, INT64_C(3600) * 1000000000);
+}
+
+/* What they wait with lies on their stacks, which go with the loop. */
+TEST(a_loop_freed_while_tasks_wait_lets_go_of_all_they_wait_for)
+{
+    static const int number = SIGUSR1;
+    yula_loop *loop = test_loop();
+    readiness of = {.events = YULA_READABLE};
+    gate door = GATE;
+    meeting at;
+    yula_signal_set signals;
+    actor actors[6];
+    int fds[2];
+
+    test_unix_pair(fds);
+    of.fd = fds[0];
+    at.listening = test_listen(&at.addr, &at.addr_len);
+    CHECK_EQ(yula_signal_set_open(loop, &signals, &number, 1), 0);
+    actor_start(&actors[0], loop, "fd", wait_ready, &of);
+    actor_start(&actors[1], loop, "sleep", sleep_long, NULL);
+    actor_start(&actors[2], loop, "signal", next_signal, &signals);
+    settle(loop);
+    actor_start(&actors[3], loop, "connect", connect_once, &at);
+    actor_start(&actors[4], loop, "resolve", resolve_localhost, "localhost");
+    actor_start(&actors[5], loop, "work", work_through_gate, &door);
+    test_turn(loop); /* they have begun, no more */
+    for (int i = 0; i < 6; i++)
+        CHECK(!yula_task_ended(actors[i].task) || i == 3 || i == 4);
+    gate_await_begun(&door);
+    gate_open(&door);
+    yula_loop_free(loop);
+    close(at.listening);
+    close(fds[0]);
+    close(fds[1]);
+}
+
 /* --- without memory, without system calls -------------------------------- */
 
 typedef struct fault {
