@@ -10,6 +10,7 @@ from html.parser import HTMLParser
 
 import pytest
 from bench_harness import c_tools, settings
+from conftest import SLOWDOWN
 from harness import child, command, machine, page, results, rounds
 from harness.case import FULL, QUICK, Case, choose
 
@@ -245,7 +246,7 @@ def run_load(load, size, answer_to, *until):
         ran = subprocess.run(
             [*load, "--port", str(port), "--connections", "1", "--size", str(size),
              "--warmup-ms", "0", *(until or ("--requests", "5"))],
-            capture_output=True, text=True, timeout=50,
+            capture_output=True, text=True, timeout=50 * SLOWDOWN,
         )  # fmt: skip
         server.join()
     return ran
@@ -272,7 +273,7 @@ def test_a_load_client_gives_up_on_a_server_that_is_silent(load):
         port = str(listener.getsockname()[1])
         ran = subprocess.run(
             [*load, "--port", port, "--connections", "2", "--silence-ms", "100"],
-            capture_output=True, text=True, timeout=50,
+            capture_output=True, text=True, timeout=50 * SLOWDOWN,
         )  # fmt: skip
     assert ran.returncode == 1
     assert "answered nobody for 0.1 seconds" in ran.stderr
@@ -294,7 +295,7 @@ def test_a_load_client_measures_until_there_is_an_answer(load):
 def bench(tmp_path, *options):
     return subprocess.run(
         [sys.executable, "-m", "yula", "bench", *options],
-        cwd=tmp_path, capture_output=True, text=True, timeout=50,
+        cwd=tmp_path, capture_output=True, text=True, timeout=50 * SLOWDOWN,
     )  # fmt: skip
 
 
