@@ -101,7 +101,7 @@ def run(
         present = [name for name in loops if versions[name] is not None]
         if not present:
             print(f"none of these loops is installed for {interpreter['executable']}")
-            return 1
+            continue
         skipped = {case.name: why for case in wanted if (why := case.lacks(settings, versions))}
         chosen = [case for case in wanted if case.name not in skipped]
         expected = plan(settings, options, chosen, len(present), budget)
@@ -121,6 +121,8 @@ def run(
         show(one, options)
         if interrupted:
             break
+    if not saved["runs"]:
+        return 1
     print(f"({time.monotonic() - began:.0f} s)")
     write(saved, options)
     return exit_status(saved)
