@@ -185,7 +185,7 @@ yula_channel_try_recv(yula_channel *channel, void *item)
 int
 yula_channel_send(yula_channel *channel, const void *item)
 {
-    int err = yula_task_check(channel->loop);
+    int err = yula__await_check(channel->loop);
 
     if (err == 0)
         err = yula_channel_try_send(channel, item);
@@ -198,7 +198,7 @@ yula_channel_send(yula_channel *channel, const void *item)
 int
 yula_channel_recv(yula_channel *channel, void *item)
 {
-    int err = yula_task_check(channel->loop);
+    int err = yula__await_check(channel->loop);
 
     if (err == 0)
         err = yula_channel_try_recv(channel, item);
@@ -300,7 +300,7 @@ yula_channel_select(yula_loop *loop, yula_channel_case *cases, size_t count,
                     int64_t deadline_ns)
 {
     channel_group group = {.cases = cases, .count = count};
-    int got = yula_task_check(loop);
+    int got = yula__await_check(loop);
 
     if (got == 0)
         got = select_try(cases, count);

@@ -36,7 +36,7 @@ int
 yula_event_wait(yula_event *event)
 {
     if (event->is_set)
-        return yula_task_check(event->loop);
+        return yula__await_check(event->loop);
     return yula__line_wait(event->loop, &event->waiting, NULL, "event");
 }
 
@@ -63,7 +63,7 @@ int
 yula_mutex_lock(yula_mutex *mutex)
 {
     if (mutex->owner == NULL) {
-        int err = yula_task_check(mutex->loop);
+        int err = yula__await_check(mutex->loop);
         return err < 0 ? err : yula_mutex_try_lock(mutex);
     }
     if (mutex->owner == yula_task_current(mutex->loop))
@@ -111,7 +111,7 @@ int
 yula_semaphore_acquire(yula_semaphore *semaphore)
 {
     if (semaphore->free > 0) {
-        int err = yula_task_check(semaphore->loop);
+        int err = yula__await_check(semaphore->loop);
         return err < 0 ? err : yula_semaphore_try_acquire(semaphore);
     }
     return yula__line_wait(semaphore->loop, &semaphore->waiting, NULL,
@@ -171,7 +171,7 @@ yula_condition_wait(yula_condition *condition, yula_mutex *mutex)
 
     if (waiter.task == NULL || mutex->owner != waiter.task)
         return -EPERM;
-    int err = yula_task_check(mutex->loop);
+    int err = yula__await_check(mutex->loop);
     if (err < 0)
         return err;
     yula__line_append(&condition->waiting, &waiter);

@@ -4,7 +4,7 @@
 
 #include <yula/sync.h>
 
-#include "base/sys.h"
+#include "coro/await_i.h"
 
 void yula__line_append(yula_wait_list *list, yula_waiter *waiter);
 void yula__line_remove(yula_waiter *waiter);

@@ -61,7 +61,7 @@ yula_queue_try_put(yula_queue *queue, void *item)
 int
 yula_queue_put(yula_queue *queue, void *item)
 {
-    int err = yula_task_check(queue->loop);
+    int err = yula__await_check(queue->loop);
 
     if (err == 0)
         err = yula_queue_try_put(queue, item);
@@ -88,7 +88,7 @@ yula_queue_try_get(yula_queue *queue, void **out)
 int
 yula_queue_get(yula_queue *queue, void **out)
 {
-    int err = yula_task_check(queue->loop);
+    int err = yula__await_check(queue->loop);
 
     if (err == 0)
         err = yula_queue_try_get(queue, out);
@@ -117,6 +117,6 @@ int
 yula_queue_join(yula_queue *queue)
 {
     if (queue->undone == 0)
-        return yula_task_check(queue->loop);
+        return yula__await_check(queue->loop);
     return yula__line_wait(queue->loop, &queue->joiners, NULL, "queue join");
 }
