@@ -148,8 +148,9 @@ gil_raised(yulapy_loop *loop)
     Py_XSETREF(loop->leaving, yulapy_take_exception());
 }
 
-/* Contended: see whether it is over, and keep to the loop's share. */
-static void
+/* Contended: see whether it is over, and keep to the loop's share. Returns
+ * whether the lock was given up for that. */
+static bool
 gil_share(yulapy_loop *loop)
 {
     yulapy_contention *contention = &loop->gil.contention;
@@ -157,13 +158,14 @@ gil_share(yulapy_loop *loop)
 
     yulapy_contention_spun(contention, now_ns);
     if (now_ns - contention->since_ns < GIL_SETTLE_NS)
-        return;
+        return false;
     yulapy_contention_settle(contention, now_ns, gil_cpu());
     bool stale = yulapy_contention_stale(contention, now_ns);
     if (!stale && yulapy_contention_debt(contention, now_ns) == 0)
-        return;
+        return false;
     gil_release(loop);
     gil_take(loop, stale ? GIL_PROBE_NS : 0); /* may find that it is over */
+    return true;
 }
 
 /* Not contended, and no sleep since the last time: what was lost meanwhile. */
@@ -208,7 +210,7 @@ gil_breathe(void *arg)
 
     gil_tell_core(loop, yulapy_contended(&gil->contention));
     if (err == 0 && __builtin_expect(yulapy_contended(&gil->contention), 0))
-        gil_share(loop);
+        (void)gil_share(loop);
     if (err == 0 && ++gil->breaths >= GIL_BREATHS_PER_PASS) {
         if (!yulapy_contended(&gil->contention))
             gil_sample(gil);
@@ -230,6 +232,10 @@ gil_linger(void *arg, int64_t *timeout_ns)
 
     if (__builtin_expect(!yulapy_contended(contention), 1))
         return false;
+    /* A debt is paid before the poll, not after it: the batch that the poll
+     * finds then is the larger. */
+    if (contention->spin_began_ns == 0 && gil_share(loop))
+        return true;
     if (yulapy_contention_spin(contention, gil_now())) {
         if (gil_pass(loop) == 0)
             return true;
