@@ -140,7 +140,8 @@ YULA_API void yula_task_cancel_all(yula_loop *loop);
 YULA_API int yula_task_sleep(yula_loop *loop, int64_t timeout_ns);
 YULA_API int yula_task_sleep_until(yula_loop *loop, int64_t deadline_ns);
 
-/* Let the loop poll, and other tasks run. Returns 0 or YULA_ECANCELED. */
+/* Let other tasks that are ready run, and the loop poll if there are none, or
+ * some 50 µs after it did. Returns 0 or YULA_ECANCELED. */
 YULA_API int yula_task_yield(yula_loop *loop);
 
 /* --- looking ------------------------------------------------------------- */

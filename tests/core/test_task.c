@@ -450,18 +450,63 @@ yielder(yula_task *task, void *arg)
     return 0;
 }
 
-TEST(tasks_that_yield_take_turns_and_let_the_loop_poll)
+TEST(tasks_that_yield_take_turns)
 {
     yula_loop *loop = tasks_begin();
-    yula_loop_stats before, after;
 
     tasks_spawn(loop, yielder, (void *)"a");
     tasks_spawn(loop, yielder, (void *)"b");
-    yula_loop_get_stats(loop, &before);
+    tasks_spawn(loop, yielder, (void *)"c");
+    tasks_end(loop);
+    CHECK_STR(log_text, "abcabcabc");
+}
+
+static int
+yield_until(yula_task *task, void *arg)
+{
+    int count = 0;
+    while (!*(bool *)arg) {
+        CHECK_EQ(yula_task_yield(yula_task_loop(task)), 0);
+        count++;
+    }
+    return count;
+}
+
+TEST(a_task_that_yields_alone_lets_the_loop_poll_each_time)
+{
+    yula_loop *loop = tasks_begin();
+    yula_task *task;
+    yula_work work;
+    bool noted = false;
+
+    CHECK_EQ(yula_task_spawn(loop, NULL, yield_until, &noted, &task), 0);
+    test_turn(loop);
+    yula_work_init(&work, YULA_LANE_HOST, note, &noted);
+    yula_work_queue(loop, &work);
     tasks_run_dry(loop);
-    yula_loop_get_stats(loop, &after);
-    CHECK_STR(log_text, "ababab");
-    CHECK(after.turns - before.turns >= 4);
+    CHECK(yula_task_result(task) <= 2);
+    yula_task_unref(task);
+    tasks_end(loop);
+}
+
+TEST(tasks_that_yield_to_each_other_let_the_loop_do_other_work)
+{
+    yula_loop *loop = tasks_begin();
+    yula_task *tasks[2];
+    yula_work work;
+    bool noted = false;
+
+    for (int i = 0; i < 2; i++)
+        CHECK_EQ(yula_task_spawn(loop, NULL, yield_until, &noted, &tasks[i]),
+                 0);
+    test_turn(loop);
+    yula_work_init(&work, YULA_LANE_HOST, note, &noted);
+    yula_work_queue(loop, &work);
+    tasks_run_dry(loop);
+    for (int i = 0; i < 2; i++) {
+        CHECK(yula_task_result(tasks[i]) < 1000);
+        yula_task_unref(tasks[i]);
+    }
     tasks_end(loop);
 }
 

@@ -1,20 +1,17 @@
 /* context.h: what runs: a stack and a place on it to continue at.
  *
- * The switch itself is chosen by file (context_<processor>.S or
- * context_portable.c). Around it this header tells the tools that follow
- * stacks: AddressSanitizer, ThreadSanitizer, and the C++ runtime, whose
- * exceptions in flight belong to a stack and not to a thread.
+ * The change of stacks is chosen by file (context_<processor>.S or
+ * context_portable.c). What else a switch has to do is in context.c.
  *
  *  I1. A context that does not run knows where to continue (sp), and all that
  *      the tools want back.
- *  I2. What arrives completes what left: only here are the bounds of the stack
- *      that was left known.
  */
 #ifndef YULA__CONTEXT_H
 #define YULA__CONTEXT_H
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/compiler.h"
 
@@ -29,6 +26,9 @@ typedef struct yula__context {
 #endif
 #if YULA__TSAN
     void *fiber;
+#endif
+#if YULA__ASAN || YULA__TSAN
+    void *value; /* on its way to here */
     bool ended;
 #endif
 } yula__context;
@@ -37,10 +37,35 @@ typedef void (*yula__context_cb)(void *value, void *arg);
 
 #ifndef YULA__CONTEXT_PORTABLE
 void *yula__context_jump(void **save, void *to, void *value);
-void *yula__context_make(void *high, yula__context_cb entry, void *arg);
+void *yula__context_leap(void **save, void *to, void *value);
+void *yula__context_make(void *high, yula__context_cb entry, void *arg,
+                         uint64_t words);
+uint64_t yula__context_words(void);
 #ifdef __x86_64__
 int yula__context_shadowed(void);
 #endif
+#endif
+
+/* As yula__context_leap, but nothing of the current context is kept. */
+#if defined(__x86_64__) && !defined(YULA__CONTEXT_PORTABLE)
+_Noreturn static inline void
+yula__context_exit(void **save, void *to, void *value)
+{
+    (void)save;
+    /* Not a call, see yula__context_entry. */
+    __asm__ volatile("jmp yula__context_last"
+                     :
+                     : "S"(to), "d"(value)
+                     : "memory");
+    __builtin_unreachable();
+}
+#elif !defined(YULA__CONTEXT_PORTABLE)
+_Noreturn static inline void
+yula__context_exit(void **save, void *to, void *value)
+{
+    yula__context_leap(save, to, value);
+    __builtin_unreachable();
+}
 #endif
 
 void *yula__context_portable_jump(void **save, void *to, void *value);
@@ -49,22 +74,6 @@ void *yula__context_portable_make(void *low, void *high, yula__context_cb entry,
 
 #ifdef __cplusplus
 #error "context.h is private, and C"
-#endif
-
-/* The tools' side: the declarations are those of their own headers, which are
- * not installed with every compiler. */
-#if YULA__ASAN
-void __sanitizer_start_switch_fiber(void **fake_stack, const void *bottom,
-                                    size_t len);
-void __sanitizer_finish_switch_fiber(void *fake_stack, const void **bottom,
-                                     size_t *len);
-void __asan_unpoison_memory_region(const volatile void *base, size_t len);
-#endif
-#if YULA__TSAN
-void *__tsan_get_current_fiber(void);
-void *__tsan_create_fiber(unsigned flags);
-void __tsan_destroy_fiber(void *fiber);
-void __tsan_switch_to_fiber(void *fiber, unsigned flags);
 #endif
 
 /* The first member of what it returns is the exception that is being handled,
@@ -76,76 +85,64 @@ typedef struct yula__cxx_globals {
     unsigned uncaught;
 } yula__cxx_globals;
 
-/* context.c: whether jumps must go through libc (a shadow stack is on). */
-extern bool yula__context_by_libc;
+/* context.c: whether more is to be done than to change stacks: a tool watches, a
+ * C++ runtime is there, or a shadow stack is on. */
+extern bool yula__context_special;
 void yula__context_choose(void);
+void *yula__context_switch_specially(yula__context *from, yula__context *to,
+                                     void *value, bool leap);
 
-/* Prepare a context at the upper end of [low, high): its first jump calls entry
- * with what yula__context_arrive wants. entry must not return. */
+/* What a context begins with of the processor's state (rounding and the like):
+ * the caller's. */
+uint64_t yula__context_state(void);
+/* Prepare a context at the upper end of [low, high): its first switch calls
+ * entry, which begins with yula__context_begin and ends with a
+ * yula__context_end: it must not return. */
 void yula__context_init(yula__context *context, char *low, char *high,
-                        yula__context_cb entry, void *arg);
+                        yula__context_cb entry, void *arg, uint64_t state);
 /* Forget one that will not be continued, though it has not ended. */
 void yula__context_drop(yula__context *context);
+void *yula__context_begin(yula__context *here, void *value);
+_Noreturn void yula__context_end_specially(yula__context *from,
+                                           yula__context *to, void *value);
 
+/* Continue to, where its yula__context_switch returns value. Returns when
+ * somebody continues from. */
 static inline void *
-yula__context_leave(void **save, void *to, void *value)
+yula__context_switch(yula__context *from, yula__context *to, void *value)
 {
 #ifdef YULA__CONTEXT_PORTABLE
-    return yula__context_portable_jump(save, to, value);
+    return yula__context_switch_specially(from, to, value, false);
 #else
-    if (__builtin_expect(yula__context_by_libc, 0))
-        return yula__context_portable_jump(save, to, value);
-    return yula__context_jump(save, to, value);
+    if (__builtin_expect(yula__context_special, 0))
+        return yula__context_switch_specially(from, to, value, false);
+    return yula__context_jump(&from->sp, to->sp, value);
 #endif
 }
 
-/* First thing on the stack that was switched to; left is the context that was
- * running before. */
-static inline void
-yula__context_arrive(yula__context *here, void *left_context)
+/* The same, for places that continue each other in turn, two of them, and not
+ * one: see yula__context_leap. Of use as the last thing a function does. */
+static inline void *
+yula__context_alternate(yula__context *from, yula__context *to, void *value)
 {
-#if YULA__ASAN
-    yula__context *left = left_context;
-    __sanitizer_finish_switch_fiber(here->fake_stack, &left->bottom,
-                                    &left->len);
+#ifdef YULA__CONTEXT_PORTABLE
+    return yula__context_switch_specially(from, to, value, true);
+#else
+    if (__builtin_expect(yula__context_special, 0))
+        return yula__context_switch_specially(from, to, value, true);
+    return yula__context_leap(&from->sp, to->sp, value);
 #endif
-#if YULA__TSAN
-    if (((yula__context *)left_context)->ended)
-        yula__context_drop(left_context);
-#endif
-    (void)here;
-    (void)left_context;
 }
 
-static inline void
-yula__context_swap_cxx(yula__context *from, const yula__context *to)
+/* The last one: nobody will continue from. */
+_Noreturn static inline void
+yula__context_end(yula__context *from, yula__context *to, void *value)
 {
-    yula__cxx_globals *globals = __cxa_get_globals();
-    from->cxx_caught = globals->caught;
-    from->cxx_uncaught = globals->uncaught;
-    globals->caught = to->cxx_caught;
-    globals->uncaught = to->cxx_uncaught;
-}
-
-/* Continue to; returns when somebody continues from. With ending set nobody
- * will, and it does not return. */
-static inline void
-yula__context_switch(yula__context *from, yula__context *to, bool ending)
-{
-    if (__builtin_expect(__cxa_get_globals != NULL, 0))
-        yula__context_swap_cxx(from, to);
-#if YULA__ASAN
-    __sanitizer_start_switch_fiber(ending ? NULL : &from->fake_stack,
-                                   to->bottom, to->len);
+#ifndef YULA__CONTEXT_PORTABLE
+    if (__builtin_expect(!yula__context_special, 1))
+        yula__context_exit(&from->sp, to->sp, value);
 #endif
-#if YULA__TSAN
-    from->fiber = __tsan_get_current_fiber();
-    from->ended = ending;
-    __tsan_switch_to_fiber(to->fiber, 0);
-#endif
-    void *left = yula__context_leave(&from->sp, to->sp, from);
-    yula__context_arrive(from, left);
-    (void)ending;
+    yula__context_end_specially(from, to, value);
 }
 
 #endif /* YULA__CONTEXT_H */

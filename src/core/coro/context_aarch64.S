@@ -18,6 +18,10 @@
         .type   yula__context_jump, %function
         .p2align 4
 yula__context_jump:
+        .globl  yula__context_leap      /* the same here: a branch that is not */
+        .hidden yula__context_leap      /* a return would need a landing pad */
+        .type   yula__context_leap, %function
+yula__context_leap:
         .cfi_startproc
         hint    #34             /* bti c */
         stp     x19, x20, [sp, #-176]!
@@ -98,8 +102,21 @@ yula__context_jump:
         .cfi_endproc
         .size   yula__context_jump, . - yula__context_jump
 
+/* uint64_t yula__context_words(void): FPCR; see context_x86_64.S. */
+        .globl  yula__context_words
+        .hidden yula__context_words
+        .type   yula__context_words, %function
+        .p2align 4
+yula__context_words:
+        .cfi_startproc
+        hint    #34             /* bti c */
+        mrs     x0, fpcr
+        ret
+        .cfi_endproc
+        .size   yula__context_words, . - yula__context_words
+
 /* void *yula__context_make(void *high, void (*entry)(void *value, void *arg),
- *                          void *arg): see context_x86_64.S. */
+ *                          void *arg, uint64_t words): see context_x86_64.S. */
         .globl  yula__context_make
         .hidden yula__context_make
         .type   yula__context_make, %function
@@ -112,8 +129,7 @@ yula__context_make:
         stp     x1, x2, [x0]            /* x19, x20 */
         adr     x9, yula__context_entry
         stp     xzr, x9, [x0, #80]      /* x29: the end of the frames */
-        mrs     x9, fpcr
-        str     x9, [x0, #160]
+        str     x3, [x0, #160]
         ret
         .cfi_endproc
         .size   yula__context_make, . - yula__context_make

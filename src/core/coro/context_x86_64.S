@@ -2,9 +2,8 @@
  *
  *  I1. A suspended context is its stack pointer; below what its caller uses lie
  *      the registers that a callee must preserve, in the order of SAVED.
- *  I2. The control words (rounding, masks of exceptions) belong to them; the
- *      sticky flags in MXCSR do not. They are compared and loaded only if they
- *      differ: a load costs more than all the rest.
+ *  I2. The control words (rounding, masks of exceptions) belong to them. They
+ *      are loaded only if they differ: that costs more than all the rest.
  *  I3. No unwinder gets past yula__context_entry: it has no return address.
  * No shadow stack here: where one is on, context.h takes context_portable.c.
  *
@@ -13,16 +12,15 @@
  */
         .text
 
-/* void *yula__context_jump(void **save, void *to, void *value)
- * Store the current context in *save, continue the one in to, where the call
- * that suspended it returns value. */
-        .globl  yula__context_jump
-        .hidden yula__context_jump
-        .type   yula__context_jump, @function
-        .p2align 4
-yula__context_jump:
-        .cfi_startproc
-        endbr64
+/* ecx and r8 hold the words of the context that is left. */
+        .macro  read_words at
+        stmxcsr \at(%rsp)
+        fnstcw  \at+4(%rsp)
+        movl    \at(%rsp), %ecx
+        movzwl  \at+4(%rsp), %r8d
+        .endm
+
+        .macro  save
         pushq   %rbp
         .cfi_adjust_cfa_offset 8
         .cfi_rel_offset %rbp, 0
@@ -43,53 +41,120 @@ yula__context_jump:
         .cfi_rel_offset %r15, 0
         leaq    -8(%rsp), %rsp
         .cfi_adjust_cfa_offset 8
-        stmxcsr (%rsp)
-        fnstcw  4(%rsp)
-        movl    (%rsp), %ecx
-        movzwl  4(%rsp), %r8d
+        read_words 0
         movq    %rsp, (%rdi)
-        /* The frame on the other stack has the same shape: the unwind rules
-         * above hold on both sides of this instruction. */
+        .endm
+
+        /* The frame on the other stack has the same shape as the one saved: the
+         * unwind rules from above hold after the first instruction, too. */
+        .macro  restore
         movq    %rsi, %rsp
         movq    %rdx, %rax
-        xorl    (%rsp), %ecx
-        xorw    4(%rsp), %r8w
-        andl    $0xffc0, %ecx
-        orl     %r8d, %ecx
+        cmpl    (%rsp), %ecx
         jne     2f
-1:      movq    8(%rsp), %r15
-        movq    16(%rsp), %r14
-        movq    24(%rsp), %r13
-        movq    32(%rsp), %r12
-        movq    40(%rsp), %rbx
-        movq    48(%rsp), %rbp
-        leaq    56(%rsp), %rsp
-        .cfi_def_cfa %rsp, 8
-        .cfi_same_value %rbp
-        .cfi_same_value %rbx
-        .cfi_same_value %r12
-        .cfi_same_value %r13
-        .cfi_same_value %r14
-        .cfi_same_value %r15
-        ret
-        .cfi_def_cfa_offset 64
-        .cfi_rel_offset %rbp, 48
-        .cfi_rel_offset %rbx, 40
-        .cfi_rel_offset %r12, 32
-        .cfi_rel_offset %r13, 24
-        .cfi_rel_offset %r14, 16
-        .cfi_rel_offset %r15, 8
+        cmpw    4(%rsp), %r8w
+        je      3f
 2:      ldmxcsr (%rsp)
         fldcw   4(%rsp)
-        jmp     1b
+3:      leaq    8(%rsp), %rsp
+        .cfi_adjust_cfa_offset -8
+        popq    %r15
+        .cfi_adjust_cfa_offset -8
+        .cfi_same_value %r15
+        popq    %r14
+        .cfi_adjust_cfa_offset -8
+        .cfi_same_value %r14
+        popq    %r13
+        .cfi_adjust_cfa_offset -8
+        .cfi_same_value %r13
+        popq    %r12
+        .cfi_adjust_cfa_offset -8
+        .cfi_same_value %r12
+        popq    %rbx
+        .cfi_adjust_cfa_offset -8
+        .cfi_same_value %rbx
+        popq    %rbp
+        .cfi_adjust_cfa_offset -8
+        .cfi_same_value %rbp
+        .endm
+
+        .macro  go_by_jump
+        popq    %rcx
+        .cfi_adjust_cfa_offset -8
+        .cfi_register %rip, %rcx
+        notrack jmp *%rcx
+        .endm
+
+/* void *yula__context_jump(void **save, void *to, void *value)
+ * Store the current context in *save, continue the one in to, where the call
+ * that suspended it returns value. */
+        .globl  yula__context_jump
+        .hidden yula__context_jump
+        .type   yula__context_jump, @function
+        .p2align 4
+yula__context_jump:
+        .cfi_startproc
+        endbr64
+        save
+        restore
+        ret
         .cfi_endproc
         .size   yula__context_jump, . - yula__context_jump
 
+/* void *yula__context_leap(void **save, void *to, void *value)
+ * The same for the processor's prediction of where it goes: a return is expected
+ * to go where the call came from, which is right if all contexts are suspended
+ * by the same call. Where two places continue each other in turn it never is. */
+        .globl  yula__context_leap
+        .hidden yula__context_leap
+        .type   yula__context_leap, @function
+        .p2align 4
+yula__context_leap:
+        .cfi_startproc
+        endbr64
+        save
+        restore
+        go_by_jump
+        .cfi_endproc
+        .size   yula__context_leap, . - yula__context_leap
+
+/* Continue the context in rsi with the value in rdx and keep nothing; jumped to,
+ * by yula__context_exit. */
+        .globl  yula__context_last
+        .hidden yula__context_last
+        .type   yula__context_last, @function
+        .p2align 4
+yula__context_last:
+        .cfi_startproc
+        .cfi_undefined %rip
+        read_words -8
+        restore
+        popq    %rcx
+        notrack jmp *%rcx
+        .cfi_endproc
+        .size   yula__context_last, . - yula__context_last
+
+/* uint64_t yula__context_words(void)
+ * The control words of the caller, as a context begins with them. */
+        .globl  yula__context_words
+        .hidden yula__context_words
+        .type   yula__context_words, @function
+        .p2align 4
+yula__context_words:
+        .cfi_startproc
+        endbr64
+        movq    $0, -8(%rsp)
+        stmxcsr -8(%rsp)
+        fnstcw  -4(%rsp)
+        movq    -8(%rsp), %rax
+        ret
+        .cfi_endproc
+        .size   yula__context_words, . - yula__context_words
+
 /* void *yula__context_make(void *high, void (*entry)(void *value, void *arg),
- *                          void *arg)
- * A context that calls entry with the value of its first jump; entry must not
- * return. It begins with the control words of the caller. Returns the context;
- * high is the end of its stack. */
+ *                          void *arg, uint64_t words)
+ * A context that calls entry with the value of its first switch. Returns the
+ * context; high is the end of its stack. */
         .globl  yula__context_make
         .hidden yula__context_make
         .type   yula__context_make, @function
@@ -99,12 +164,12 @@ yula__context_make:
         endbr64
         andq    $-16, %rdi
         leaq    -64(%rdi), %rax
-        movl    $0, 4(%rax)
-        stmxcsr (%rax)
-        fnstcw  4(%rax)
-        movq    %rsi, 32(%rax)  /* r12 */
-        movq    %rdx, 40(%rax)  /* rbx */
-        movq    $0, 48(%rax)    /* rbp: the end of a chain of frame pointers */
+        movl    %ecx, (%rax)            /* not in one: they are loaded apart */
+        shrq    $32, %rcx
+        movl    %ecx, 4(%rax)
+        movq    %rsi, 32(%rax)          /* r12 */
+        movq    %rdx, 40(%rax)          /* rbx */
+        movq    $0, 48(%rax)            /* rbp: the end of the frames */
         leaq    yula__context_entry(%rip), %rcx
         movq    %rcx, 56(%rax)
         ret
@@ -118,8 +183,13 @@ yula__context_entry:
         .cfi_undefined %rip
         movq    %rax, %rdi
         movq    %rbx, %rsi
-        callq   *%r12
-        ud2
+        /* Not a call: entry does not return, and a return address that the
+         * processor keeps for it would be one too many for all that follow. */
+        leaq    1f(%rip), %rcx
+        pushq   %rcx
+        notrack jmp *%r12
+        nop                     /* an unwinder looks up the byte before */
+1:      ud2
         .cfi_endproc
         .size   yula__context_entry, . - yula__context_entry
 

@@ -12,10 +12,11 @@
 struct yula_coroutine {
     yula__context context;
     yula__context caller;
-    void *value; /* in transit, either way */
-    bool running;
-    bool ended;
-    bool started;
+    enum {
+        SUSPENDED,
+        RUNNING,
+        ENDED
+    } state;
     yula_coroutine_cb cb;
     void *arg;
     yula__stacks *stacks;
@@ -23,16 +24,14 @@ struct yula_coroutine {
 };
 
 static void
-coroutine_begin(void *left, void *arg)
+coroutine_begin(void *carried, void *arg)
 {
     yula_coroutine *coroutine = arg;
 
-    yula__context_arrive(&coroutine->context, left);
+    (void)yula__context_begin(&coroutine->context, carried);
     coroutine->cb(coroutine, coroutine->arg);
-    coroutine->value = NULL;
-    coroutine->ended = true;
-    yula__context_switch(&coroutine->context, &coroutine->caller, true);
-    __builtin_trap();
+    coroutine->state = ENDED;
+    yula__context_end(&coroutine->context, &coroutine->caller, NULL);
 }
 
 int
@@ -54,7 +53,7 @@ yula_coroutine_new(yula_loop *loop, size_t stack_size, yula_coroutine_cb cb,
     *coroutine = (yula_coroutine){
         .cb = cb, .arg = arg, .stacks = &tasks->stacks, .stack = stack};
     yula__context_init(&coroutine->context, stack->low, (char *)coroutine,
-                       coroutine_begin, coroutine);
+                       coroutine_begin, coroutine, yula__context_state());
     *out = coroutine;
     return 0;
 }
@@ -64,8 +63,8 @@ yula_coroutine_free(yula_coroutine *coroutine)
 {
     if (coroutine == NULL)
         return;
-    yula__must(!coroutine->running); /* its stack is in use */
-    if (!coroutine->ended)
+    yula__must(coroutine->state != RUNNING); /* its stack is in use */
+    if (coroutine->state == SUSPENDED)
         yula__context_drop(&coroutine->context);
     yula__stacks *stacks = coroutine->stacks;
     yula__stack_give(stacks, coroutine->stack);
@@ -75,27 +74,25 @@ yula_coroutine_free(yula_coroutine *coroutine)
 void *
 yula_coroutine_resume(yula_coroutine *coroutine, void *value)
 {
-    yula__must(!coroutine->running && !coroutine->ended); /* see the header */
-    coroutine->value = value;
-    coroutine->running = true;
-    yula__context_switch(&coroutine->caller, &coroutine->context, false);
-    coroutine->running = false;
-    return coroutine->value;
+    yula__must(coroutine->state == SUSPENDED); /* see the header */
+    coroutine->state = RUNNING;
+    return yula__context_alternate(&coroutine->caller, &coroutine->context,
+                                   value);
 }
 
 void *
 yula_coroutine_yield(yula_coroutine *coroutine, void *value)
 {
-    assert(coroutine->running);
-    coroutine->value = value;
-    yula__context_switch(&coroutine->context, &coroutine->caller, false);
-    return coroutine->value;
+    assert(coroutine->state == RUNNING);
+    coroutine->state = SUSPENDED;
+    return yula__context_alternate(&coroutine->context, &coroutine->caller,
+                                   value);
 }
 
 bool
 yula_coroutine_ended(const yula_coroutine *coroutine)
 {
-    return coroutine->ended;
+    return coroutine->state == ENDED;
 }
 
 size_t

@@ -30,6 +30,7 @@ yula_group_spawn(yula_group *group, const yula_task_options *options,
     if (err < 0)
         return err;
     task->group = group;
+    task->group_prev = NULL;
     task->group_next = group->first;
     if (group->first != NULL)
         group->first->group_prev = task;

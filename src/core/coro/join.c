@@ -17,7 +17,7 @@ int
 yula_task_join(yula_task *task, int *result)
 {
     if (!yula_task_ended(task)) {
-        yula_task *self = yula_task_current(task->tasks->loop);
+        yula_task *self = yula__task_current(task->tasks->loop);
         yula__task_waiter waiter = {.task = self};
         yula__task_waiter **last = &task->waiters;
 

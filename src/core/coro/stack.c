@@ -206,7 +206,7 @@ stack_make(yula__stacks *stacks, unsigned class_index)
 /* --- taking and giving back ---------------------------------------------- */
 
 static int
-stack_take_slow(yula__stacks *stacks, unsigned class_index, yula__stack **out)
+stack_take_cold(yula__stacks *stacks, unsigned class_index, yula__stack **out)
 {
     yula__stack_class *class = &stacks->classes[class_index];
 
@@ -227,7 +227,7 @@ stack_take_slow(yula__stacks *stacks, unsigned class_index, yula__stack **out)
 }
 
 int
-yula__stack_take(yula__stacks *stacks, size_t len, yula__stack **out)
+yula__stack_take_slow(yula__stacks *stacks, size_t len, yula__stack **out)
 {
     unsigned class_index = stacks->default_class;
 
@@ -242,7 +242,7 @@ yula__stack_take(yula__stacks *stacks, size_t len, yula__stack **out)
         class->kept_count--;
     }
     else {
-        int err = stack_take_slow(stacks, class_index, &stack);
+        int err = stack_take_cold(stacks, class_index, &stack);
         if (err < 0)
             return err;
     }

@@ -4,6 +4,8 @@
 
 #include <yula/stack.h>
 
+#include "base/compiler.h"
+
 /* 16 KiB, 32 KiB ... 64 MiB. */
 #define YULA__STACK_CLASSES 13
 
@@ -56,7 +58,22 @@ void yula__stacks_fini(yula__stacks *stacks);
 
 /* A stack of at least that many bytes, 0 for the default. Returns 0, -EINVAL,
  * -ENOMEM. */
-int yula__stack_take(yula__stacks *stacks, size_t len, yula__stack **out);
+int yula__stack_take_slow(yula__stacks *stacks, size_t len, yula__stack **out);
+
+static inline int
+yula__stack_take(yula__stacks *stacks, size_t len, yula__stack **out)
+{
+    yula__stack_class *class = &stacks->classes[stacks->default_class];
+    yula__stack *stack = class->kept;
+
+    if (len != 0 || stack == NULL || YULA__ASAN)
+        return yula__stack_take_slow(stacks, len, out);
+    class->kept = stack->next;
+    class->kept_count--;
+    stacks->in_use++;
+    *out = stack;
+    return 0;
+}
 
 /* Give it back; may be called on that very stack, which stays usable until the
  * next yula__stack_take or yula__stacks_settle. */

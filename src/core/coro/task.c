@@ -19,6 +19,8 @@
 /* Tasks that wake each other may do so this often before the loop polls. An
  * empty poll costs about as much as ten handovers. */
 #define TASKS_HANDOVERS 64
+/* And those that yield, so long: 30 to 100 µs on what there is. */
+#define TASKS_TICKS 100000
 
 static void tasks_run(yula_work *work, void *arg);
 
@@ -36,6 +38,7 @@ yula__tasks_of(yula_loop *loop)
         yula_work_init(&tasks->run[lane], (yula_lane)lane, tasks_run, tasks);
     yula__stacks_init(&tasks->stacks, loop);
     yula__context_choose();
+    tasks->context_state = yula__context_state();
     loop->tasks = tasks;
     return tasks;
 }
@@ -70,15 +73,14 @@ tasks_queue_work(yula_loop *loop, yula_work *work)
         yula_work_queue(loop, work);
 }
 
-/* Have tasks_run called for this lane. Inside of it that happens anyway. */
-static void
+/* Have tasks_run called for this lane. */
+__attribute__((noinline)) static void
 tasks_schedule(yula__tasks *tasks, yula_lane lane)
 {
     yula_loop *loop = tasks->loop;
     bool same_lane = loop->host == NULL || loop->lane == lane;
 
-    if (tasks->scheduled[lane] ||
-        (yula__tasks_inside(tasks) && tasks->current->lane == lane))
+    if (tasks->scheduled[lane])
         return;
     tasks->scheduled[lane] = true;
     if (loop->in_callback > 0 && same_lane)
@@ -100,12 +102,14 @@ yula__tasks_nest(yula_loop *loop)
     }
 }
 
-static void
+static inline void
 tasks_make_ready(yula__tasks *tasks, yula_task *task)
 {
     task->state = YULA_TASK_READY;
     yula__task_queue_append(&tasks->ready[task->lane], task);
-    tasks_schedule(tasks, (yula_lane)task->lane);
+    /* Inside of tasks_run its turn comes anyway. */
+    if (!yula__tasks_inside(tasks) || tasks->current->lane != task->lane)
+        tasks_schedule(tasks, (yula_lane)task->lane);
 }
 
 int64_t
@@ -131,6 +135,18 @@ tasks_append_later(yula__tasks *tasks, int lane)
     later->first = NULL;
 }
 
+/* It returns from yula_task_suspend now, or begins. */
+static inline void *
+task_go_on(yula__tasks *tasks, yula_task *task)
+{
+    task->state = YULA_TASK_RUNNING;
+    tasks->current = task;
+    if (__builtin_expect(task->interrupted && task->status == YULA_ECANCELED,
+                         0))
+        yula__task_delivered(task);
+    return (void *)(intptr_t)task->status;
+}
+
 static void
 tasks_run(yula_work *work, void *arg)
 {
@@ -147,11 +163,11 @@ tasks_run(yula_work *work, void *arg)
     yula_task *task = yula__task_queue_take(&tasks->ready[lane]);
     if (task != NULL) {
         tasks->now_ns = yula__tasks_coarse_now();
+        tasks->began_ticks = yula__ticks();
         tasks->handovers = TASKS_HANDOVERS;
         tasks->depth = tasks->loop->in_callback;
         tasks->home = &here;
-        tasks->current = task;
-        yula__context_switch(&here, &task->context, false);
+        yula__context_switch(&here, &task->context, task_go_on(tasks, task));
         tasks->current = outer;
         tasks->home = outer_home;
         tasks->depth = outer_depth;
@@ -165,25 +181,40 @@ tasks_run(yula_work *work, void *arg)
     }
 }
 
-/* Continue somebody else. */
-static inline void
-task_switch(yula_task *task, bool ending)
+/* Who goes on when the current task leaves; NULL for the loop's own stack. */
+static inline yula_task *
+task_next(const yula_task *task)
 {
     yula__tasks *tasks = task->tasks;
-    yula_task *next = NULL;
+    yula_task *next = tasks->ready[task->lane].first;
 
 #ifdef YULA__DEBUG
     if (yula__task_switch_hook != NULL)
-        yula__task_switch_hook(task);
+        yula__task_switch_hook(tasks->current);
 #endif
-    if (tasks->handovers > 0 && tasks->loop->break_status == 0) {
-        next = yula__task_queue_take(&tasks->ready[task->lane]);
+    if (next != NULL) {
+        if (tasks->handovers == 0 || tasks->loop->break_status != 0)
+            return NULL;
         tasks->handovers--;
+        tasks->ready[task->lane].first = next->next;
     }
-    tasks->current = next;
-    yula__context_switch(&task->context,
-                         next != NULL ? &next->context : tasks->home, ending);
-    task->state = YULA_TASK_RUNNING;
+    return next;
+}
+
+/* Continue somebody else. Returns the status that the task is resumed with. */
+static inline int
+task_leave(yula_task *task)
+{
+    yula__tasks *tasks = task->tasks;
+    yula_task *next = task_next(task);
+    yula__context *to = tasks->home;
+    void *value = NULL;
+
+    if (next != NULL) {
+        value = task_go_on(tasks, next);
+        to = &next->context;
+    }
+    return (int)(intptr_t)yula__context_switch(&task->context, to, value);
 }
 
 #ifdef YULA__DEBUG
@@ -198,26 +229,21 @@ yula_task_suspend(yula_task *task, const char *waits_for,
 {
     yula__must(task != NULL && yula__tasks_inside(task->tasks) &&
                task->tasks->current == task); /* await points are for tasks */
-    if (task->resumed) {
+    if (__builtin_expect(task->resumed, 0)) {
         task->resumed = false;
         return task->status;
     }
-    if (task->interrupted && withdraw != NULL) {
-        if (withdraw(task, arg)) {
-            yula__task_delivered(task);
-            return YULA_ECANCELED;
-        }
+    if (__builtin_expect(task->interrupted && withdraw != NULL, 0) &&
+        withdraw(task, arg)) {
+        yula__task_delivered(task);
+        return YULA_ECANCELED;
     }
     task->waits_for = waits_for;
     task->withdraw = withdraw;
     task->withdraw_arg = arg;
     task->waits_since_ns = task->tasks->now_ns;
     task->state = YULA_TASK_WAITING;
-    task_switch(task, false);
-    int status = task->status;
-    if (task->interrupted && status == YULA_ECANCELED)
-        yula__task_delivered(task);
-    return status;
+    return task_leave(task);
 }
 
 void
@@ -236,25 +262,39 @@ yula_task_resume(yula_task *task, int status)
 int
 yula_task_check(yula_loop *loop)
 {
-    yula_task *task = yula_task_current(loop);
+    yula_task *task = yula__task_current(loop);
     if (task == NULL || !task->interrupted)
         return 0;
     yula__task_delivered(task);
     return YULA_ECANCELED;
 }
 
+/* Whether tasks that yield have had enough of this turn. They may compute a lot
+ * in between: what counts is the time, of which some 50 µs are not noticed. */
+static inline bool
+tasks_had_enough(yula__tasks *tasks)
+{
+    uint64_t now = yula__ticks();
+    return now - tasks->began_ticks > TASKS_TICKS;
+}
+
 int
 yula_task_yield(yula_loop *loop)
 {
-    yula_task *task = yula_task_current(loop);
+    yula_task *task = yula__task_current(loop);
 
     yula__must(task != NULL); /* await points are for tasks */
     int err = yula_task_check(loop);
     if (err < 0)
         return err;
+    yula__tasks *tasks = task->tasks;
     task->state = YULA_TASK_READY;
-    yula__task_queue_append(&task->tasks->later[task->lane], task);
-    task_switch(task, false);
+    task->status = 0;
+    if (tasks->ready[task->lane].first == NULL || tasks_had_enough(tasks))
+        yula__task_queue_append(&tasks->later[task->lane], task);
+    else
+        yula__task_queue_append(&tasks->ready[task->lane], task);
+    (void)task_leave(task);
     return yula_task_check(loop);
 }
 
@@ -297,7 +337,7 @@ task_resume_waiters(yula_task *task)
 }
 
 /* On the task's own stack; somebody else goes on from here. */
-static void
+_Noreturn static void
 task_end(yula_task *task, int result)
 {
     yula__tasks *tasks = task->tasks;
@@ -315,17 +355,19 @@ task_end(yula_task *task, int result)
     if (task->on_end != NULL)
         tasks_queue_work(tasks->loop, task->on_end);
     yula_task_unref(task);
-    task_switch(task, true);
-    __builtin_trap();
+    yula_task *next = task_next(task);
+    if (next != NULL)
+        yula__context_end(&task->context, &next->context,
+                          task_go_on(tasks, next));
+    yula__context_end(&task->context, tasks->home, NULL);
 }
 
 static void
-task_begin(void *left, void *arg)
+task_begin(void *carried, void *arg)
 {
     yula_task *task = arg;
 
-    yula__context_arrive(&task->context, left);
-    task->state = YULA_TASK_RUNNING;
+    (void)yula__context_begin(&task->context, carried);
     task_end(task, task->cb(task, task->arg));
 }
 
@@ -359,7 +401,9 @@ yula_task_spawn(yula_loop *loop, const yula_task_options *options,
     if (err < 0)
         return err;
     yula_task *task = task_place(stack);
-    memset(task, 0, offsetof(yula_task, name) + 1);
+    memset(&task->YULA__TASK_ZEROED, 0,
+           offsetof(yula_task, cb) - offsetof(yula_task, YULA__TASK_ZEROED));
+    task->name[0] = '\0';
     task->tasks = tasks;
     task->lane = (uint8_t)options->lane;
     task->refs = out != NULL ? 2 : 1;
@@ -368,14 +412,14 @@ yula_task_spawn(yula_loop *loop, const yula_task_options *options,
     task->stack = stack;
     if (options->name != NULL)
         yula_task_set_name(task, options->name);
-    yula_task *parent = yula_task_current(loop);
-    if (parent != NULL && parent->local_count > 0) {
+    yula_task *parent = yula__task_current(loop);
+    if (__builtin_expect(parent != NULL && parent->local_count > 0, 0)) {
         err = yula__locals_inherit(task, parent);
         if (err < 0)
             goto give_stack;
     }
     yula__context_init(&task->context, stack->low, (char *)task, task_begin,
-                       task);
+                       task, tasks->context_state);
     tasks_link(tasks, task);
     tasks_make_ready(tasks, task);
     if (out != NULL)
@@ -426,7 +470,7 @@ yula_task_on_end(yula_task *task, yula_work *work)
 yula_task *
 yula_task_current(const yula_loop *loop)
 {
-    return yula__tasks_inside(loop->tasks) ? loop->tasks->current : NULL;
+    return yula__task_current(loop);
 }
 
 yula_loop *

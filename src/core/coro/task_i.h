@@ -13,6 +13,8 @@
 #include "coro/stack.h"
 #include "loop/loop_i.h"
 
+typedef struct yula__tasks yula__tasks;
+
 /* Who waits for the end of a task; on its stack. */
 typedef struct yula__task_waiter {
     struct yula__task_waiter *next;
@@ -29,46 +31,48 @@ typedef struct yula__local_slot {
  * switch needs comes first. */
 struct yula_task {
     yula__context context;
+    yula__tasks *tasks;
+
+    /* From here to cb all is zero at first. Widest first: what is cleared in
+     * pieces of 16 bytes must not be read across two of them. */
+    yula_scope *scope; /* the innermost */
+    yula__task_waiter *waiters;
+    yula_work *on_end;
+    yula_group *group;        /* with its place in it; group.c */
+    yula__local_slot *locals; /* local.c */
+    yula_task *newer;         /* in tasks->newest */
+    unsigned local_count;
+    unsigned local_capacity;
+    int status;             /* that yula_task_suspend returns */
+    uint32_t interruptions; /* sources delivered, but for scopes left since */
+    uint8_t state;          /* yula_task_state */
+    bool resumed;           /* while it runs: before the suspend */
+    bool interrupted;    /* the next await point shall return YULA_ECANCELED */
+    bool cancel_pending; /* asked for, not yet returned by an await point */
+    uint8_t unused[4];
+
+    yula_task_cb cb;
+    void *arg;
+    yula__stack *stack;
+    yula_task *older;
     yula_task *next; /* in a queue of ready ones */
-    int status;      /* that yula_task_suspend returns */
-    uint8_t state;   /* yula_task_state */
+    unsigned refs;
+    int result;
     uint8_t lane;
-    bool resumed;     /* while it runs: before the suspend, status is set */
-    bool interrupted; /* the next await point shall return YULA_ECANCELED */
+
+    /* Of a wait. */
     const char *waits_for;
     yula_task_withdraw_cb withdraw;
     void *withdraw_arg;
     int64_t waits_since_ns; /* coarse clock */
-    struct yula__tasks *tasks;
 
-    /* scope.c */
-    yula_scope *scope;      /* the innermost */
-    uint32_t interruptions; /* sources delivered, but for scopes left since */
-    bool cancel_pending;    /* asked for, not yet returned by an await point */
-
-    /* life */
-    unsigned refs;
-    int result;
-    yula_task_cb cb;
-    void *arg;
-    yula__stack *stack;
-    yula__task_waiter *waiters;
-    yula_work *on_end;
-    yula_task *older; /* in tasks->newest */
-    yula_task *newer;
-
-    /* group.c */
-    yula_group *group;
     yula_task *group_next;
     yula_task *group_prev;
 
-    /* local.c */
-    yula__local_slot *locals;
-    unsigned local_count;
-    unsigned local_capacity;
-
     char name[YULA_TASK_NAME_MAX + 1];
 };
+
+#define YULA__TASK_ZEROED scope
 
 typedef struct yula__task_queue {
     yula_task *first;
@@ -76,7 +80,7 @@ typedef struct yula__task_queue {
 } yula__task_queue;
 
 /* What a loop with tasks has; made with the first one. */
-typedef struct yula__tasks {
+struct yula__tasks {
     yula_task *current;
     yula__context *home; /* of the innermost tasks_run */
     int depth;           /* loop->in_callback in that one */
@@ -86,16 +90,34 @@ typedef struct yula__tasks {
     yula_work run[YULA__LANES];
     bool scheduled[YULA__LANES]; /* run is queued somewhere */
     int64_t now_ns;              /* coarse clock, of the last tasks_run */
+    uint64_t began_ticks;        /* yula__ticks, of the same */
     yula_loop *loop;
     yula_task *newest;
     yula_task *oldest;
     size_t count;
     yula__stacks stacks;
-    void *signal_stack; /* stack_setup.c; NULL if not needed */
-} yula__tasks;
+    uint64_t context_state; /* that tasks begin with: who spawned the first */
+    void *signal_stack;     /* stack_setup.c; NULL if not needed */
+};
 
 /* task.c: makes loop->tasks if there is none. NULL without memory. */
 yula__tasks *yula__tasks_of(yula_loop *loop);
+
+/* The processor's own clock, of no known unit. Where there is none, time flies. */
+static inline uint64_t
+yula__ticks(void)
+{
+#if defined(__x86_64__)
+    return __builtin_ia32_rdtsc();
+#elif defined(__aarch64__)
+    uint64_t ticks;
+    __asm__ volatile("mrs %0, cntvct_el0" : "=r"(ticks));
+    return ticks;
+#else
+    static _Thread_local uint64_t ticks;
+    return ticks += 10000;
+#endif
+}
 
 /* CLOCK_MONOTONIC_COARSE: cheap, and right to some milliseconds. */
 int64_t yula__tasks_coarse_now(void);
@@ -132,6 +154,12 @@ yula__tasks_inside(const yula__tasks *tasks)
 {
     return tasks != NULL && tasks->current != NULL &&
            tasks->loop->in_callback == tasks->depth;
+}
+
+static inline yula_task *
+yula__task_current(const yula_loop *loop)
+{
+    return yula__tasks_inside(loop->tasks) ? loop->tasks->current : NULL;
 }
 
 /* scope.c: a source of interruption has become pending: deliver it if no shield
