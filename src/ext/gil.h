@@ -3,14 +3,15 @@
  *  - The lock is released around a poll that may sleep (and the native work the
  *    core does in that stretch), around the joining of workers, and to stay away
  *    when the loop has had more than its share: all through the host table
- *    below. Never around a single system call: with another thread computing,
- *    each release costs up to a switch interval to undo.
+ *    below. (Workers have thread states of their own and wait for jobs without
+ *    the lock: executor.c.) Never around a single system call: with another
+ *    thread computing, each release costs up to a switch interval to undo.
  *  - While other threads want it (contention.h), the loop polls a little before
  *    it sleeps, lowers the switch interval while it is away
  *    (switch_interval.h), keeps to its share, and has the core read and send
  *    large batches without the lock where that leaves them a CPU
- *    (yula_loop_want_host). While nobody does,
- *    all of that is off and costs two looks at the clock for each sleep.
+ *    (yula_loop_want_host). While nobody does, all of that is off and costs two
+ *    looks at the clock for each sleep.
  *  - Only bytecode passes CPython's eval breaker, so a batch of C callables
  *    would keep the lock for ever. `breathe` and `linger` call an empty Python
  *    function every so often, which hands the lock over when another thread has
