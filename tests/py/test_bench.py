@@ -2,6 +2,7 @@
 
 import json
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -314,6 +315,33 @@ def test_python_m_yula_bench_compares_loops_and_writes_a_page_and_all_figures(tm
     assert saved["machine"]["cpu"] in ran.stdout
     assert run["interpreter"]["versions"]["yula"] in ("unknown", yula.__version__)
     assert "echo/protocol/1k/100" in (tmp_path / "a.html").read_text()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+def test_a_run_that_is_interrupted_reports_what_it_has(tmp_path, wait_until, number):
+    options = [
+        "operation",
+        "--rounds",
+        "1",
+        "--seconds",
+        "0.1",
+        "--loops",
+        "yula",
+        "--json",
+        "a.json",
+    ]
+    with subprocess.Popen(
+        [sys.executable, "-m", "yula", "bench", *options],
+        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    ) as running:  # fmt: skip
+        wait_until((tmp_path / "a.json").exists)  # the first case is done
+        running.send_signal(number)
+        said, _ = running.communicate(timeout=50 * SLOWDOWN)
+    assert running.returncode == 0
+    assert "interrupted" in said and "Traceback" not in said
+    (run,) = json.loads((tmp_path / "a.json").read_text())["runs"]
+    assert [one["name"] for one in run["cases"]] == names("operation")[: len(run["cases"])]
+    assert 1 <= len(run["cases"]) < len(names("operation"))
 
 
 def test_the_command_names_what_it_does_not_know(tmp_path):

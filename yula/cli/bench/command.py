@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -89,6 +90,7 @@ def run(
     if unknown or not loops:
         parser.error(f"unknown loops: {', '.join(unknown)}; known: {', '.join(machine.LOOPS)}")
     settings.env = options.env
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: report, then end
     began = time.monotonic()
     what = machine.describe()
     saved: dict[str, Any] = {"format": 1, "machine": what, "void_spread": options.void_spread,
@@ -117,7 +119,13 @@ def run(
         one: dict[str, Any] = {"interpreter": interpreter, "loops": present, "skipped": skipped,
                                "cases": []}  # fmt: skip
         saved["runs"].append(one)
-        interrupted = measure(one, chosen, present, settings, options, afterwards)
+
+        def measured(case: Case, summary: results.Summary) -> None:
+            if afterwards is not None:
+                afterwards(case, summary)
+            save(saved, options)  # a run of hours may be ended by anything
+
+        interrupted = measure(one, chosen, present, settings, options, measured)
         show(one, options)
         if interrupted:
             break
@@ -170,9 +178,9 @@ def measure(
     loops: Sequence[str],
     settings: Settings,
     options: argparse.Namespace,
-    afterwards: Callable[[Case, results.Summary], None] | None,
+    measured: Callable[[Case, results.Summary], None],
 ) -> bool:
-    """Fills one["cases"]. Ctrl-C ends the measuring, not the report: returns True."""
+    """Fills one["cases"]; tells `measured` of each. Ctrl-C ends the measuring, not the report: returns True."""
     shown = sys.stdout.isatty()
     for number, case in enumerate(cases):
         label = f"[{number + 1}/{len(cases)}] "
@@ -188,8 +196,7 @@ def measure(
             found = rounds.run_case(case, loops, settings, options.rounds, say, failing)
             summary = results.summarise(found, options.void_spread)
             one["cases"].append(summary)
-            if afterwards is not None:
-                afterwards(case, summary)
+            measured(case, summary)
         except KeyboardInterrupt:
             report.progress("")
             print("interrupted: what follows is what was measured before")
@@ -240,9 +247,14 @@ def show(one: dict[str, Any], options: argparse.Namespace) -> None:
         ))  # fmt: skip
 
 
-def write(saved: dict[str, Any], options: argparse.Namespace) -> None:
+def save(saved: dict[str, Any], options: argparse.Namespace) -> None:
     if options.json:
         options.json.write_text(json.dumps(saved, indent=1, default=str) + "\n")
+
+
+def write(saved: dict[str, Any], options: argparse.Namespace) -> None:
+    save(saved, options)
+    if options.json:
         print(f"written: {options.json}")
     if options.html:
         options.html.write_text(page.page(saved), encoding="utf-8")
