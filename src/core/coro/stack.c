@@ -233,6 +233,7 @@ yula__stack_take_slow(yula__stacks *stacks, size_t len, yula__stack **out)
 
     if (len > YULA_STACK_MAX)
         return -EINVAL;
+    yula__stacks_settle(stacks);
     if (len != 0)
         class_index = stack_class_of(len);
     yula__stack_class *class = &stacks->classes[class_index];

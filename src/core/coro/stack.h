@@ -56,25 +56,6 @@ typedef struct yula__stacks {
 void yula__stacks_init(yula__stacks *stacks, yula_loop *loop);
 void yula__stacks_fini(yula__stacks *stacks);
 
-/* A stack of at least that many bytes, 0 for the default. Returns 0, -EINVAL,
- * -ENOMEM. */
-int yula__stack_take_slow(yula__stacks *stacks, size_t len, yula__stack **out);
-
-static inline int
-yula__stack_take(yula__stacks *stacks, size_t len, yula__stack **out)
-{
-    yula__stack_class *class = &stacks->classes[stacks->default_class];
-    yula__stack *stack = class->kept;
-
-    if (len != 0 || stack == NULL || YULA__ASAN)
-        return yula__stack_take_slow(stacks, len, out);
-    class->kept = stack->next;
-    class->kept_count--;
-    stacks->in_use++;
-    *out = stack;
-    return 0;
-}
-
 /* Give it back; may be called on that very stack, which stays usable until the
  * next yula__stack_take or yula__stacks_settle. */
 void yula__stack_give(yula__stacks *stacks, yula__stack *stack);
@@ -88,6 +69,25 @@ yula__stacks_settle(yula__stacks *stacks)
 {
     if (__builtin_expect(stacks->crowded, 0))
         yula__stacks_trim(stacks, stacks->keep);
+}
+
+/* A stack of at least that many bytes, 0 for the default. Returns 0, -EINVAL,
+ * -ENOMEM. */
+int yula__stack_take_slow(yula__stacks *stacks, size_t len, yula__stack **out);
+
+static inline int
+yula__stack_take(yula__stacks *stacks, size_t len, yula__stack **out)
+{
+    yula__stack_class *class = &stacks->classes[stacks->default_class];
+    yula__stack *stack = class->kept;
+
+    if (len != 0 || stack == NULL || stacks->crowded || YULA__ASAN)
+        return yula__stack_take_slow(stacks, len, out);
+    class->kept = stack->next;
+    class->kept_count--;
+    stacks->in_use++;
+    *out = stack;
+    return 0;
 }
 
 /* What yula/stack.h promises. */
