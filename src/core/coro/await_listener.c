@@ -125,6 +125,7 @@ yula_acceptor_free(yula_acceptor *acceptor)
 {
     if (acceptor == NULL)
         return;
+    yula__must(acceptor->waiting.first == NULL);
     while (acceptor->count > 0)
         yula__sys_close(acceptor_fetch(acceptor));
     if (acceptor->listener != NULL)

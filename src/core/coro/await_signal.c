@@ -61,6 +61,7 @@ yula_signal_set_next(yula_signal_set *set)
 void
 yula_signal_set_close(yula_signal_set *set)
 {
+    yula__must(set->waiting.first == NULL);
     while (set->count > 0)
         yula_signal_stop(&set->signals[--set->count]);
 }

@@ -16,7 +16,6 @@
  *      the two a connection does is learned: a mistake costs a system call.
  * Thread: loop.
  */
-#include <assert.h>
 #include <string.h>
 
 #include <yula/await.h>
@@ -470,12 +469,20 @@ yula_conn_connect(yula_loop *loop, const char *host, const char *service,
 
 /* --- the end ------------------------------------------------------------- */
 
+/* A task that waits would go on in freed memory. */
+static void
+conn_must_be_idle(const yula_conn *conn)
+{
+    yula__must(conn->reader == NULL);
+    yula__must(conn->writing.owner == NULL && conn->undrained.first == NULL);
+}
+
 void
 yula_conn_abort(yula_conn *conn)
 {
     if (conn == NULL)
         return;
-    assert(conn->reader == NULL && conn->writing.owner == NULL);
+    conn_must_be_idle(conn);
     (void)yula_stream_free(conn->stream, true);
     yula__free(conn->loop, conn->buffer);
     yula__free(conn->loop, conn);
@@ -512,7 +519,7 @@ yula_conn_close(yula_conn *conn)
 {
     if (conn == NULL)
         return;
-    assert(conn->reader == NULL && conn->writing.owner == NULL);
+    conn_must_be_idle(conn);
     if (yula_stream_queued(conn->stream) == 0) {
         yula_conn_abort(conn);
         return;

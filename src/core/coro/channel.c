@@ -13,7 +13,6 @@
  */
 #include <yula/channel.h>
 
-#include <assert.h>
 #include <string.h>
 
 #include <yula/scope.h>
@@ -66,7 +65,8 @@ yula_channel_free(yula_channel *channel)
 {
     if (channel == NULL)
         return;
-    assert(channel->senders.first == NULL && channel->receivers.first == NULL);
+    yula__must(channel->senders.first == NULL &&
+               channel->receivers.first == NULL);
     yula__free(channel->loop, channel);
 }
 

@@ -13,7 +13,6 @@
  */
 #include <yula/mailbox.h>
 
-#include <assert.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -88,7 +87,8 @@ yula_mailbox_free(yula_mailbox *mailbox)
 {
     if (mailbox == NULL)
         return;
-    assert(mailbox->senders.first == NULL && mailbox->receivers.first == NULL);
+    yula__must(mailbox->senders.first == NULL &&
+               mailbox->receivers.first == NULL);
     pthread_mutex_destroy(&mailbox->lock);
     yula_allocator allocator = mailbox->allocator;
     allocator.free(mailbox, allocator.arg);

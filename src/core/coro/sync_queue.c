@@ -8,13 +8,11 @@
  */
 #include "coro/sync_i.h"
 
-#include <assert.h>
-
 void
 yula_queue_init(yula_loop *loop, yula_queue *queue, void **slots,
                 size_t capacity)
 {
-    assert(capacity > 0);
+    yula__must(capacity > 0);
     *queue = (yula_queue){.loop = loop, .slots = slots, .capacity = capacity};
 }
 
@@ -108,7 +106,7 @@ yula_queue_close(yula_queue *queue)
 void
 yula_queue_done(yula_queue *queue)
 {
-    assert(queue->undone > 0);
+    yula__must(queue->undone > 0);
     if (--queue->undone == 0)
         yula__line_wake_all(&queue->joiners, 0);
 }
