@@ -4,6 +4,9 @@
 A name that is declared but not in the map cannot be linked against, and one
 that is in the map but not declared is an export nobody documented.  With
 --write the map is brought up to date: new names go into the newest version.
+
+Extension modules of Python reach the same functions, and those that yula/python.h marks, through
+a table (yula/python_table.h).  Their order there is an ABI: new ones are added at the end.
 """
 
 import argparse
@@ -17,14 +20,18 @@ PREPROCESSOR = re.compile(r"^[ \t]*#(?:[^\n]*\\\n)*[^\n]*", re.MULTILINE)
 # A declaration: everything from YULA_API to the ';'. The declared name is the
 # first identifier followed by '(' (a function) or the last one (a variable).
 DECLARATION = re.compile(r"\bYULA_API\b([^;{]*)[;{]")
+PYTHON_DECLARATION = re.compile(r"\bYULA_PYTHON_API\b([^;{]*)[;{]")
+TABLE_MEMBER = re.compile(r"^    MEMBER\((\w+)\)", re.MULTILINE)
 VERSION_NODE = re.compile(r"(YULA_[0-9.]+)\s*\{(.*?)\}", re.DOTALL)
 
 
-def declared_names(header_dir: pathlib.Path) -> dict[str, str]:
+def declared_names(
+    header_dir: pathlib.Path, declaration_of: re.Pattern[str] = DECLARATION
+) -> dict[str, str]:
     names: dict[str, str] = {}
     for header in sorted(header_dir.glob("*.h")):
         text = PREPROCESSOR.sub("", COMMENT.sub(" ", header.read_text()))
-        for declaration in DECLARATION.findall(text):
+        for declaration in declaration_of.findall(text):
             match = re.search(r"\b(yula_\w+)\s*\(", declaration)
             match = match or re.search(r"\b(yula_\w+)\s*(?:\[[^]]*\])?\s*$", declaration)
             if match is None:
@@ -63,6 +70,20 @@ def write_map(path: pathlib.Path, text: str, missing: list[str], surplus: list[s
     path.write_text(text[:start] + lines + text[end:])
 
 
+def write_table(path: pathlib.Path, missing: list[str], surplus: list[str]) -> None:
+    """Put what is new at the end. What is gone leaves a hole, so that the rest stays in place."""
+    text = path.read_text()
+    for name in surplus:
+        text = text.replace(f"    MEMBER({name})", f"    GONE({name})")
+        text = re.sub(rf"^#define {name} .*\n", "", text, flags=re.MULTILINE)
+    members = "".join(f"    MEMBER({name}) \\\n" for name in missing)
+    uses = "".join(f"#define {name} YULA_PYTHON_USE({name})\n" for name in missing)
+    text = text.replace(
+        "    /* the end of the table */", members + "    /* the end of the table */"
+    )
+    path.write_text(text.replace("/* the end of the names */", uses + "/* the end of the names */"))
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--map", type=pathlib.Path, default="src/core/libyula.map")
@@ -76,10 +97,17 @@ def main() -> int:
     mapped = mapped_names(text)
     missing = sorted(set(declared) - set(mapped))
     surplus = sorted(set(mapped) - set(declared))
+    table = args.headers / "python_table.h"
+    in_table = TABLE_MEMBER.findall(table.read_text())
+    wanted = sorted(declared_names(args.headers, PYTHON_DECLARATION)) + sorted(declared)
+    not_in_table = [name for name in wanted if name not in in_table]
+    gone = [name for name in in_table if name not in wanted]
 
     if args.write:
         write_map(args.map, text, missing, surplus)
         print(f"{args.map}: {len(missing)} added, {len(surplus)} removed")
+        write_table(table, not_in_table, gone)
+        print(f"{table}: {len(not_in_table)} added, {len(gone)} removed")
         return 0
 
     problems = [f"{name}: declared in {declared[name]}, not in {args.map}" for name in missing]
@@ -87,6 +115,8 @@ def main() -> int:
     problems += [
         f"{name}: twice in {args.map}" for name in sorted(set(mapped)) if mapped.count(name) > 1
     ]
+    problems += [f"{name}: not in {table} (--write puts it there)" for name in not_in_table]
+    problems += [f"{name}: in {table}, declared nowhere" for name in gone]
     if not declared:
         problems.append(f"{args.headers}: no YULA_API declaration found")
     if args.library:

@@ -9,6 +9,8 @@ Importing this package replaces nothing in asyncio.
 
 from __future__ import annotations
 
+import os
+
 from .loop import Loop
 from .run import new_event_loop, run
 
@@ -17,14 +19,27 @@ if TYPE_CHECKING:
     from .policy import EventLoopPolicy as EventLoopPolicy
     from .policy import install as install
 
-__all__ = ("EventLoop", "Loop", "new_event_loop", "run")
+__all__ = ("EventLoop", "Loop", "get_include", "new_event_loop", "run")
 
 __version__ = "0.1.0"
 
 EventLoop = Loop
 
 
+def get_include() -> str:
+    """The folder of yula's C headers, for extension modules that use <yula/python.h>."""
+    package = os.path.dirname(os.path.realpath(__file__))
+    folder = os.path.join(package, "include")
+    if not os.path.isdir(folder):  # in a source tree they are where the C library has them
+        folder = os.path.join(os.path.dirname(package), "include")
+    return folder
+
+
 def __getattr__(name: str) -> object:
+    if name == "_C_API":  # what PyCapsule_Import() asks for
+        from . import _core
+
+        return _core._C_API
     # Policies are deprecated since Python 3.14 and go in 3.16, so what is built on them is not
     # touched before somebody asks for it.
     if name not in ("EventLoopPolicy", "install"):

@@ -15,6 +15,7 @@ _Ts = TypeVarTuple("_Ts")
 _Address: TypeAlias = Any  # a tuple, or the path of a Unix socket
 
 version: Final[str]
+_C_API: Final[object]  # a capsule, see yula/python.h
 
 def retire_switch_interval() -> None: ...
 

@@ -32,6 +32,11 @@ def handle_failed(loop: Loop, handle: Any, exc: BaseException) -> None:
     loop.call_exception_handler(context)
 
 
+def native_failed(loop: Loop, exc: BaseException) -> None:
+    """A C extension's callback left an exception (yula/python.h)."""
+    loop.call_exception_handler({"message": "Exception in C code", "exception": exc})
+
+
 def protocol_failed(
     loop: Loop,
     transport: asyncio.BaseTransport,

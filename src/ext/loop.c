@@ -16,6 +16,7 @@
 #include "loop/loop_i.h"
 #include "loop/worker_i.h"
 #include "loop_schedule.h"
+#include "native_lane.h"
 
 /* --- small helpers ------------------------------------------------------- */
 
@@ -381,6 +382,7 @@ loop_close_core(yulapy_loop *loop)
 {
     if (loop->core == NULL)
         return;
+    yulapy_python_close(loop); /* its tasks may hold what is dropped here */
     loop_drop_held(loop);
     yula__workers_detach(loop->core); /* what they had posted is dropped here */
     loop_drop_queues(loop);
@@ -405,6 +407,7 @@ loop_forked(PyObject *self, PyObject *unused)
     loop->closed = 1;
     Py_CLEAR(loop->thread_id);
     yulapy_gil_forked(loop);
+    yulapy_python_forked(loop);
     if (loop->core != NULL)
         yula_loop_forked(loop->core);
     Py_RETURN_NONE;
@@ -486,6 +489,9 @@ loop_traverse(PyObject *self, visitproc visit, void *arg)
         Py_VISIT(held->object);
     if (loop->core == NULL)
         return 0;
+    int stopped = yulapy_python_traverse(loop, visit, arg);
+    if (stopped != 0)
+        return stopped;
     struct loop_visitor visitor = {visit, arg};
     return yula__loop_visit(loop->core, loop_visit_work, &visitor);
 }

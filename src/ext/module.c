@@ -1,6 +1,7 @@
 /* module.c: the module yula._core and its state. */
 #include "yulapy.h"
 
+#include "c_api.h"
 #include "executor.h"
 #include "gil.h"
 
@@ -78,6 +79,7 @@ module_exec(PyObject *module)
         yulapy_executor_add_types(module, state) < 0 ||
         yulapy_stream_transport_add_type(module, state) < 0 ||
         yulapy_listener_add_type(module, state) < 0 ||
+        yulapy_c_api_add(module) < 0 ||
         yulapy_loop_add_type(module, state) < 0)
         return -1;
     return PyModule_AddStringConstant(module, "version", YULA__VERSION);

@@ -128,6 +128,9 @@ struct yulapy_loop {
 
     yulapy_gil gil;
 
+    /* native_lane.c; NULL until C has asked for it */
+    struct yula_python *python;
+
     /* free handles, linked through their first word (handle.c) */
     PyObject *free_handles[2];
     unsigned free_handle_counts[2];

@@ -169,7 +169,8 @@ def test_the_wheel_holds_the_package_one_extension_and_nothing_else(wheel):
     assert extensions.pop().startswith("yula/_core.")
     # Also finds the file that was added to yula/ and not to its meson.build.
     package = {name for name in names if name.startswith("yula/") and not name.endswith(".so")}
-    assert package == {n for n in tracked_files("yula") if not n.endswith("meson.build")}
+    tracked = tracked_files("yula") | {f"yula/{n}" for n in tracked_files("include")}
+    assert package == {n for n in tracked if not n.endswith("meson.build")}
     assert "yula/py.typed" in package
     rest = {name for name in names if not name.startswith("yula/")}
     assert all(".dist-info/" in name for name in rest), rest
