@@ -28,6 +28,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from limits import SLOWDOWN
 
 import yula
 
@@ -35,8 +36,6 @@ sys.path.insert(0, str(Path(__file__).parent.parent))  # `import services`
 
 LOOPS = {"yula": yula.Loop, "asyncio": asyncio.SelectorEventLoop}
 LIMIT_S = 60
-# Sanitizers and valgrind are several times slower: YULA_TEST_SLOWDOWN=5 stretches every limit.
-SLOWDOWN = float(os.environ.get("YULA_TEST_SLOWDOWN", "1"))
 
 # Warnings of third-party packages that are none of our business, each with its reason.
 THIRD_PARTY_WARNINGS = []

@@ -10,10 +10,12 @@ import subprocess
 import sys
 import time
 
+from limits import SLOWDOWN
+
 Finished = collections.namedtuple("Finished", "code out err")
 
 YULA = ("-m", "yula")
-LIMIT_S = 40 * float(os.environ.get("YULA_TEST_SLOWDOWN", "1"))
+LIMIT_S = 40 * SLOWDOWN
 
 # A program's line about its loop, which no log line looks like.
 TELL = """\

@@ -11,9 +11,9 @@ from html.parser import HTMLParser
 
 import pytest
 from bench_harness import c_tools, settings
-from conftest import SLOWDOWN
 from harness import child, command, machine, page, results, rounds
 from harness.case import FULL, QUICK, Case, choose
+from limits import SLOWDOWN
 
 import yula
 

@@ -6,9 +6,9 @@ import xml.etree.ElementTree
 
 import pytest
 from bench_harness import MOMENT, PATIENCE_S, c_tools
-from conftest import SLOWDOWN
 from contention import beside, chart, frontier, quiet, runs, trace
 from harness import process
+from limits import SLOWDOWN
 
 pytestmark = [pytest.mark.timeout(PATIENCE_S + 60), pytest.mark.yula_only]
 starts_servers = pytest.mark.skipif(SLOWDOWN > 1, reason="not under sanitizers")

@@ -2,11 +2,11 @@
 
 import pytest
 from bench_harness import PATIENCE_S, c_tools, installed, settings
-from conftest import SLOWDOWN
 from harness import child, command
 from harness.case import choose
 from harness.workloads.connections import IdleMemory
 from harness.workloads.echo import Echo
+from limits import SLOWDOWN
 from workloads import clients, web_servers
 
 pytestmark = [
