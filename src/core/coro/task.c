@@ -48,9 +48,6 @@ yula__tasks_fini(yula_loop *loop)
 {
     if (loop->tasks == NULL)
         return;
-    yula__inbox_drain(loop); /* so that what is queued can be taken out */
-    for (int lane = 0; lane < YULA__LANES; lane++)
-        yula_work_cancel(&loop->tasks->run[lane]);
     for (yula_task *task = loop->tasks->newest; task != NULL;
          task = task->older)
         yula__free(loop, task->locals);
@@ -160,6 +157,8 @@ tasks_run(yula_work *work, void *arg)
     unsigned outer_handovers = tasks->handovers;
 
     tasks->scheduled[lane] = false;
+    if (tasks->loop->closed) /* deferred, and then the loop was freed */
+        return;
     yula_task *task = yula__task_queue_take(&tasks->ready[lane]);
     if (task != NULL) {
         tasks->now_ns = yula__tasks_coarse_now();

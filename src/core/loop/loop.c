@@ -90,7 +90,6 @@ yula_loop_free(yula_loop *loop)
 {
     loop->closed = true;
     yula__workers_fini(loop);
-    yula__tasks_fini(loop);
     yula__ready_run_deferred(loop);
     yula__loop_free_dead(loop);
     yula__signals_fini(loop);
@@ -100,6 +99,7 @@ yula_loop_free(yula_loop *loop)
     yula__poller_fini(&loop->poller);
     if (loop->ahead != NULL)
         loop->ahead->fini(loop);
+    yula__tasks_fini(loop); /* its works may have been in any list */
     yula__free(loop, loop->read_buffer);
     yula__free(loop, loop);
 }
