@@ -387,7 +387,8 @@ loop_close_core(yulapy_loop *loop)
     yula__workers_detach(loop->core); /* what they had posted is dropped here */
     loop_drop_queues(loop);
     yulapy_handle_drop_free(loop);
-    Py_CLEAR(loop->spare);
+    yulapy_future_drop_spare(loop);
+    yulapy_received_drop(loop);
     yula_loop *core = loop->core;
     loop->core = NULL;
     yula_loop_free(core);
@@ -487,6 +488,9 @@ loop_traverse(PyObject *self, visitproc visit, void *arg)
     for (yulapy_held *held = loop->held.next;
          held != NULL && held != &loop->held; held = held->next)
         Py_VISIT(held->object);
+    int stop = yulapy_future_traverse(loop, visit, arg);
+    if (stop != 0)
+        return stop;
     if (loop->core == NULL)
         return 0;
     int stopped = yulapy_python_traverse(loop, visit, arg);
@@ -508,7 +512,8 @@ loop_clear(PyObject *self)
     Py_CLEAR(loop->task_factory);
     Py_CLEAR(loop->default_executor);
     Py_CLEAR(loop->own_executor);
-    Py_CLEAR(loop->spare);
+    yulapy_future_drop_spare(loop);
+    yulapy_received_drop(loop);
     return 0;
 }
 

@@ -18,6 +18,13 @@ yulapy_loop_context_argument(yulapy_state *state, PyObject *const *args,
     *out = NULL;
     if (kwnames == NULL)
         return 0;
+    /* _asyncio calls with one and the same tuple, whose string is not interned.
+     */
+    if (kwnames == state->context_names) {
+        *out = yulapy_none_to_null(args[nargs]);
+        if (*out == NULL || PyContext_CheckExact(*out))
+            return 0;
+    }
     for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(kwnames); i++) {
         PyObject *name = PyTuple_GET_ITEM(kwnames, i);
         if (name != state->str_context &&
@@ -29,6 +36,8 @@ yulapy_loop_context_argument(yulapy_state *state, PyObject *const *args,
             return -1;
         }
         *out = yulapy_none_to_null(args[nargs + i]);
+        if (state->context_names != kwnames && PyTuple_GET_SIZE(kwnames) == 1)
+            Py_XSETREF(state->context_names, Py_NewRef(kwnames));
     }
     if (*out != NULL && !PyContext_CheckExact(*out)) {
         PyErr_Format(PyExc_TypeError,

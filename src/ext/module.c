@@ -80,6 +80,7 @@ module_exec(PyObject *module)
         yulapy_stream_transport_add_type(module, state) < 0 ||
         yulapy_listener_add_type(module, state) < 0 ||
         yulapy_c_api_add(module) < 0 ||
+        yulapy_streams_add_types(module, state) < 0 ||
         yulapy_loop_add_type(module, state) < 0)
         return -1;
     return PyModule_AddStringConstant(module, "version", YULA__VERSION);
@@ -94,7 +95,7 @@ module_exec(PyObject *module)
     X(transport_socket) X(extract_stack) X(socket_type) X(gaierror)            \
     X(address_family) X(socket_kind) X(lookup_type) X(worker_type)             \
     X(work_queue_type) X(failure) X(breath)                                    \
-    X(empty_tuple) X(base_loop) X(names_loop)                                  \
+    X(empty_tuple) X(base_loop) X(names_loop) X(context_names)                 \
     X(switch_interval.get) X(switch_interval.set)
 /* clang-format on */
 
@@ -105,7 +106,7 @@ module_traverse(PyObject *module, visitproc visit, void *arg)
 #define VISIT(field) Py_VISIT(state->field);
     STATE_OBJECTS(VISIT)
 #undef VISIT
-    return 0;
+    return yulapy_streams_traverse(state, visit, arg);
 }
 
 static int
@@ -118,6 +119,7 @@ module_clear(PyObject *module)
 #define CLEAR_NAME(name) Py_CLEAR(state->str_##name);
     YULAPY_NAMES(CLEAR_NAME)
 #undef CLEAR_NAME
+    yulapy_streams_clear(state);
     return 0;
 }
 
@@ -125,6 +127,7 @@ static void
 module_free(void *module)
 {
     (void)module_clear(module);
+    yulapy_streams_free(PyModule_GetState(module));
 }
 
 static PyModuleDef_Slot module_slots[] = {

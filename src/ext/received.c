@@ -10,6 +10,12 @@
  *      never hashed (its hash is cached in it): nobody can tell it was there.
  *  I2. capacity is what was allocated for spare; its size may be smaller.
  * At most one object a loop is kept, of at most YULA_STREAM_READ_MAX bytes.
+ *
+ * A task that reads from a stream drops what it read when it has read again: the
+ * last object is in use then, the one before it on a busy connection is not, and
+ * with many connections one of some time ago. So for them a ring of small
+ * objects is kept, as many as SHELF_SIZE, and of it the one before the last and
+ * the oldest are looked at.
  */
 #include "yulapy.h"
 
@@ -34,31 +40,95 @@ bytes_cached_hash(PyObject *bytes)
     _Py_COMP_DIAG_POP
 }
 
-static bool
-spare_fits(const yulapy_loop *loop, size_t len)
+static inline bool
+bytes_fits(PyObject *spare, size_t capacity, size_t len)
 {
-    PyObject *spare = loop->spare;
-    return SPARE_USABLE && spare != NULL && len <= loop->spare_capacity &&
-           loop->spare_capacity <= len * SPARE_SLACK && Py_REFCNT(spare) == 1 &&
+    return SPARE_USABLE && spare != NULL && len <= capacity &&
+           capacity <= len * SPARE_SLACK && Py_REFCNT(spare) == 1 &&
            bytes_cached_hash(spare) == -1;
+}
+
+static PyObject *
+bytes_fill(PyObject *spare, const void *base, size_t len)
+{
+    char *data = PyBytes_AS_STRING(spare);
+    Py_SET_SIZE((PyVarObject *)spare, (Py_ssize_t)len);
+    memcpy(data, base, len);
+    data[len] = '\0';
+    return Py_NewRef(spare);
 }
 
 PyObject *
 yulapy_received_bytes(yulapy_loop *loop, const void *base, size_t len)
 {
     /* Objects of up to one byte are shared by the interpreter. */
-    if (len > 1 && spare_fits(loop, len)) {
-        PyObject *spare = Py_NewRef(loop->spare);
-        char *data = PyBytes_AS_STRING(spare);
-        Py_SET_SIZE((PyVarObject *)spare, (Py_ssize_t)len);
-        memcpy(data, base, len);
-        data[len] = '\0';
-        return spare;
-    }
+    if (len > 1 && bytes_fits(loop->spare, loop->spare_capacity, len))
+        return bytes_fill(loop->spare, base, len);
     PyObject *bytes = PyBytes_FromStringAndSize(base, (Py_ssize_t)len);
     if (SPARE_USABLE && bytes != NULL && len > 1) {
         loop->spare_capacity = len;
         Py_XSETREF(loop->spare, Py_NewRef(bytes));
     }
     return bytes;
+}
+
+/* --- for streams ------------------------------------------------------------- */
+
+#define SHELF_SIZE 128u
+/* Below, pymalloc is as quick; above, the copy is what costs. */
+#define SHELF_MIN 480u
+#define SHELF_MAX 4096u
+
+struct yulapy_shelf {
+    unsigned next;
+    struct {
+        PyObject *bytes;
+        size_t capacity;
+    } places[SHELF_SIZE];
+};
+
+PyObject *
+yulapy_received_shelf_bytes(yulapy_loop *loop, const void *base, size_t len)
+{
+    if (!SPARE_USABLE || len < SHELF_MIN || len > SHELF_MAX)
+        return PyBytes_FromStringAndSize(base, (Py_ssize_t)len);
+    struct yulapy_shelf *shelf = loop->shelf;
+    if (shelf == NULL) {
+        shelf = loop->shelf = PyMem_Calloc(1, sizeof(*shelf));
+        if (shelf == NULL)
+            return PyErr_NoMemory();
+    }
+    unsigned place = shelf->next++ % SHELF_SIZE;
+    unsigned recent = (place - 2) % SHELF_SIZE;
+    PyObject *old = shelf->places[place].bytes;
+    if (bytes_fits(shelf->places[recent].bytes, shelf->places[recent].capacity,
+                   len)) {
+        /* The oldest takes its place. */
+        size_t capacity = shelf->places[place].capacity;
+        shelf->places[place] = shelf->places[recent];
+        shelf->places[recent].bytes = old;
+        shelf->places[recent].capacity = capacity;
+        return bytes_fill(shelf->places[place].bytes, base, len);
+    }
+    if (bytes_fits(old, shelf->places[place].capacity, len))
+        return bytes_fill(old, base, len);
+    PyObject *bytes = PyBytes_FromStringAndSize(base, (Py_ssize_t)len);
+    if (bytes != NULL) {
+        shelf->places[place].bytes = Py_NewRef(bytes);
+        shelf->places[place].capacity = len;
+        Py_XDECREF(old);
+    }
+    return bytes;
+}
+
+void
+yulapy_received_drop(yulapy_loop *loop)
+{
+    struct yulapy_shelf *shelf = loop->shelf;
+
+    Py_CLEAR(loop->spare);
+    loop->shelf = NULL;
+    for (unsigned i = 0; shelf != NULL && i < SHELF_SIZE; i++)
+        Py_XDECREF(shelf->places[i].bytes);
+    PyMem_Free(shelf);
 }

@@ -12,6 +12,7 @@
  */
 #include "descriptor.h"
 #include "stream_transport.h"
+#include "streams.h"
 
 static void transport_schedule_lost(yulapy_transport *transport,
                                     PyObject *error);
@@ -144,6 +145,38 @@ transport_on_read(yula_stream *stream, void *base, size_t len, void *arg)
             transport, "Fatal error: protocol.data_received() call failed.");
     Py_XDECREF(result);
     Py_DECREF(self);
+}
+
+/* For a StreamReader, without its protocol in between. */
+static void
+transport_on_read_stream(yula_stream *stream, void *base, size_t len, void *arg)
+{
+    yulapy_transport *transport = arg;
+
+    if (transport->reader == NULL || !transport->direct) {
+        transport_on_read(stream, base, len, arg);
+        return;
+    }
+    PyObject *self = Py_NewRef(transport_object(transport));
+    if (yulapy_reader_receive(transport->reader, base, (Py_ssize_t)len, NULL) <
+        0)
+        yulapy_transport_fatal(
+            transport, "Fatal error: protocol.data_received() call failed.");
+    Py_DECREF(self);
+}
+
+static int
+transport_on_alloc_stream(yula_stream *stream, void **base, size_t *len,
+                          void *arg)
+{
+    yulapy_transport *transport = arg;
+    transport->direct = transport->reader != NULL &&
+                        yulapy_streams_direct(transport);
+    if (transport->direct)
+        return yulapy_reader_alloc(transport->reader, base, len);
+    *base = yula_loop_read_buffer(transport->loop->core);
+    *len = YULA_STREAM_READ_MAX;
+    return *base != NULL ? 0 : -ENOMEM;
 }
 
 static int
@@ -318,6 +351,16 @@ static const yula_stream_ops transport_ops = {
     .release = transport_on_release,
 };
 
+static const yula_stream_ops transport_reader_ops = {
+    .alloc = transport_on_alloc_stream,
+    .read = transport_on_read_stream,
+    .ended = transport_on_ended,
+    .failed = transport_on_failed,
+    .pressure = transport_on_pressure,
+    .drained = transport_on_drained,
+    .release = transport_on_release,
+};
+
 static const yula_stream_ops transport_buffered_ops = {
     .alloc = transport_on_alloc,
     .read = transport_on_read_into,
@@ -429,6 +472,7 @@ transport_end(yula_work *work, void *arg)
         yulapy_transport_wake_empty_waiter(transport, error);
         Py_XDECREF(error);
     }
+    (void)yulapy_streams_adopt(transport, NULL);
     Py_CLEAR(transport->protocol);
     transport->connected = false;
     transport_detach_server(transport);
@@ -445,6 +489,15 @@ transport_schedule_lost(yulapy_transport *transport, PyObject *error)
     transport->lost_error = Py_XNewRef(error);
     if (transport->loop->core != NULL)
         yula_work_queue(transport->loop->core, &transport->end);
+}
+
+/* A write that failed closes us from a turn of its own, but
+ * StreamWriter.drain() must see it now: it yields only to a closing one. */
+bool
+yulapy_transport_is_closing(yulapy_transport *transport)
+{
+    return transport->closing || (transport->stream != NULL &&
+                                  yula_stream_failed(transport->stream));
 }
 
 /* 0, or -1 with an exception (the loop is closed). */
@@ -496,13 +549,17 @@ yulapy_transport_adopt_protocol(yulapy_transport *transport, PyObject *protocol)
         protocol, transport->loop->state->buffered_protocol);
     if (buffered < 0)
         return -1;
+    int reader = yulapy_streams_adopt(transport, protocol);
+    if (reader < 0)
+        return -1;
     transport->buffered = buffered > 0;
+    transport->ops = buffered ? &transport_buffered_ops
+                     : reader ? &transport_reader_ops
+                              : &transport_ops;
     Py_XSETREF(transport->protocol, Py_NewRef(protocol));
     transport->connected = true;
     if (transport->stream != NULL)
-        yula_stream_set_ops(transport->stream, buffered
-                                                   ? &transport_buffered_ops
-                                                   : &transport_ops);
+        yula_stream_set_ops(transport->stream, transport->ops);
     return 0;
 }
 
@@ -563,10 +620,8 @@ yulapy_stream_transport_new(yulapy_loop *loop, int fd, PyObject *sock,
     if (EXTRA(self, state) == NULL || transport->context == NULL ||
         yulapy_transport_adopt_protocol(transport, protocol) < 0)
         goto fail;
-    const yula_stream_ops *ops = transport->buffered ? &transport_buffered_ops
-                                                     : &transport_ops;
     yulapy_descriptor_forget(loop, fd);
-    int err = yula_stream_new(loop->core, YULA_LANE_HOST, fd, ops, transport,
+    int err = yula_stream_new(loop->core, YULA_LANE_HOST, fd, transport->ops, transport,
                               &transport->stream);
     if (err < 0) {
         transport->stream = NULL;

@@ -27,6 +27,8 @@ typedef struct yulapy_transport {
     yula_work begin;  /* connection_made, then reading */
     yula_work end;    /* connection_lost */
     unsigned lost;
+    const yula_stream_ops *ops; /* by the kind of protocol */
+    bool direct; /* alloc's decision: read is for the reader itself */
     bool buffered;  /* the protocol is a BufferedProtocol */
     bool connected; /* protocol knows us: connection_lost is due */
     bool begun;     /* begin has run */
@@ -34,6 +36,12 @@ typedef struct yulapy_transport {
     bool closing;
     bool paused;
     bool eof; /* write_eof() */
+    /* stream_class.c; reader: NULL, or the StreamReader that receives from us,
+     * which owns it and takes itself away */
+    yulapy_reader *reader;
+    PyObject *protocol_dict; /* of a StreamReaderProtocol; or NULL */
+    Py_ssize_t protocol_size;
+    unsigned writer_tries; /* calls until we stop looking for the writer */
     /* the peer's address as accept gave it; family 0: unknown */
     struct sockaddr_in6 peer;
 } yulapy_transport;
@@ -57,6 +65,7 @@ transport_object(yulapy_transport *transport)
 int yulapy_transport_adopt_protocol(yulapy_transport *transport,
                                     PyObject *protocol);
 int yulapy_transport_close(yulapy_transport *transport);
+bool yulapy_transport_is_closing(yulapy_transport *transport);
 int yulapy_transport_close_descriptor(yulapy_transport *transport);
 void yulapy_transport_fatal(yulapy_transport *transport, const char *message);
 void yulapy_transport_force_close(yulapy_transport *transport, PyObject *error);

@@ -1,6 +1,7 @@
 /* transport_type.c: the Python type of a stream transport. */
 #include "descriptor.h"
 #include "stream_transport.h"
+#include "streams.h"
 
 Py_ssize_t yulapy_transport_offset;
 
@@ -51,11 +52,9 @@ static PyObject *
 transport_is_closing(PyObject *self, PyObject *unused)
 {
     yulapy_transport *transport = TRANSPORT(self);
-    /* A write that failed closes us from a turn of its own, but
-     * StreamWriter.drain() must see it now: it yields only to a closing one. */
-    return PyBool_FromLong(
-        transport->closing ||
-        (transport->stream != NULL && yula_stream_failed(transport->stream)));
+    if (__builtin_expect(transport->writer_tries > 0, 0))
+        yulapy_writer_meet(transport);
+    return PyBool_FromLong(yulapy_transport_is_closing(transport));
 }
 
 static PyObject *
@@ -129,6 +128,7 @@ transport_traverse(PyObject *self, visitproc visit, void *arg)
     Py_VISIT(transport->empty_waiter);
     Py_VISIT(transport->lost_error);
     Py_VISIT(transport->dict);
+    Py_VISIT(transport->protocol_dict);
     Py_VISIT(transport->buffer.obj);
     Py_VISIT(transport->loop);
     return 0;
@@ -141,6 +141,7 @@ transport_clear(PyObject *self)
 
     if (transport->loop == NULL)
         return 0;
+    (void)yulapy_streams_adopt(transport, NULL);
     Py_CLEAR(EXTRA(self, transport->loop->state));
     Py_CLEAR(transport->protocol);
     Py_CLEAR(transport->trsock);

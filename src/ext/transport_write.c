@@ -1,5 +1,6 @@
 /* yulapy_transport_write.c: writing to a stream transport, and its limits. */
 #include "stream_transport.h"
+#include "streams.h"
 
 /* asyncio.constants.LOG_THRESHOLD_FOR_CONNLOST_WRITES */
 #define LOST_WRITES_BEFORE_WARNING 5
@@ -66,6 +67,8 @@ yulapy_transport_write(PyObject *self, PyObject *data)
 {
     yulapy_transport *transport = TRANSPORT(self);
 
+    if (__builtin_expect(transport->writer_tries > 0, 0))
+        yulapy_writer_meet(transport);
     if (!PyBytes_Check(data) && !PyByteArray_Check(data) &&
         !PyMemoryView_Check(data)) {
         PyErr_Format(PyExc_TypeError,
@@ -119,6 +122,8 @@ yulapy_transport_writelines(PyObject *self, PyObject *lines)
 {
     yulapy_transport *transport = TRANSPORT(self);
 
+    if (__builtin_expect(transport->writer_tries > 0, 0))
+        yulapy_writer_meet(transport);
     if (transport->eof) {
         PyErr_SetString(PyExc_RuntimeError,
                         "Cannot call writelines() after write_eof()");

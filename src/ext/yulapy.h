@@ -21,6 +21,9 @@
 #include "gil.h"
 #include "switch_interval.h"
 
+typedef struct yulapy_streams yulapy_streams;
+typedef struct yulapy_reader yulapy_reader;
+
 /* Where the slots of asyncio's Handle classes are (handle.c). */
 typedef struct yulapy_handle_layout {
     Py_ssize_t callback, args, cancelled, loop, source_traceback, repr, context;
@@ -41,6 +44,8 @@ struct yulapy_state {
     PyTypeObject *lookup_type;
     PyTypeObject *worker_type;
     PyTypeObject *work_queue_type;
+
+    yulapy_streams *streams; /* asyncio's stream classes: streams.h */
 
     yulapy_handle_layout handle;
     Py_ssize_t transport_extra_offset; /* BaseTransport._extra */
@@ -64,6 +69,7 @@ struct yulapy_state {
     yulapy_switch_interval switch_interval;
     PyObject *base_loop;  /* asyncio.selector_events.BaseSelectorEventLoop */
     PyObject *names_loop; /* ('loop',), for keyword calls */
+    PyObject *context_names; /* the ('context',) of somebody's calls, or NULL */
     bool server_takes_transport; /* Server._attach(transport): 3.13 */
 
     PyObject *empty_tuple;
@@ -125,6 +131,12 @@ struct yulapy_loop {
     /* received.c */
     PyObject *spare;
     size_t spare_capacity;
+    struct yulapy_shelf *shelf;
+
+    /* future.c */
+    PyObject *spare_futures[4];
+    unsigned spare_future; /* the one to be looked at next */
+    PyObject *future_keywords; /* {'loop': self} */
 
     yulapy_gil gil;
 
@@ -237,10 +249,22 @@ PyObject *yulapy_sock_connect(PyObject *, PyObject *const *, Py_ssize_t,
 void yulapy_future_resolve(yulapy_loop *loop, PyObject *future,
                            PyObject *outcome, bool failed);
 
+/* A pending future of the loop: asyncio.Future(loop=loop). A new reference, or
+ * NULL. */
+PyObject *yulapy_future_new(yulapy_loop *loop);
+/* Steals a future whose result was None and which nobody waits for any more. */
+void yulapy_future_give_back(yulapy_loop *loop, PyObject *future);
+int yulapy_future_traverse(yulapy_loop *loop, visitproc visit, void *arg);
+void yulapy_future_drop_spare(yulapy_loop *loop);
+
 /* --- received.c --- */
 /* A bytes object with a copy of len bytes; a new reference or NULL. */
 PyObject *yulapy_received_bytes(yulapy_loop *loop, const void *base,
                                 size_t len);
+/* The same, for a reader whose user keeps one object until it has the next. */
+PyObject *yulapy_received_shelf_bytes(yulapy_loop *loop, const void *base,
+                                      size_t len);
+void yulapy_received_drop(yulapy_loop *loop);
 
 /* --- lookup.c --- */
 int yulapy_lookup_add_type(PyObject *module, yulapy_state *state);
@@ -269,6 +293,12 @@ PyObject *yulapy_stream_transport_new(yulapy_loop *loop, int fd, PyObject *sock,
                                       socklen_t peer_len);
 /* The transport that owns the descriptor (borrowed), or NULL. */
 PyObject *yulapy_transport_of_fd(yulapy_loop *loop, int fd);
+
+/* --- stream_class.c --- */
+int yulapy_streams_add_types(PyObject *module, yulapy_state *state);
+int yulapy_streams_traverse(yulapy_state *state, visitproc visit, void *arg);
+void yulapy_streams_clear(yulapy_state *state);
+void yulapy_streams_free(yulapy_state *state);
 
 /* --- listener.c --- */
 int yulapy_listener_add_type(PyObject *module, yulapy_state *state);

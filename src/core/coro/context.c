@@ -120,6 +120,12 @@ context_arrive(yula__context *here, void *carried)
     return here->value;
 }
 
+void *
+yula__context_begin(yula__context *here, void *carried)
+{
+    return context_arrive(here, carried);
+}
+
 #else
 
 static void *
@@ -176,12 +182,6 @@ yula__context_drop(yula__context *context)
     context->fiber = NULL;
 #endif
     (void)context;
-}
-
-void *
-yula__context_begin(yula__context *here, void *carried)
-{
-    return context_arrive(here, carried);
 }
 
 _Noreturn void

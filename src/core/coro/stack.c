@@ -258,22 +258,15 @@ yula__stack_take_slow(yula__stacks *stacks, size_t len, yula__stack **out)
     return 0;
 }
 
-void
-yula__stack_give(yula__stacks *stacks, yula__stack *stack)
-{
-    yula__stack_class *class = &stacks->classes[stack->class_index];
-
 #if YULA__ASAN
+/* The leak detector need not look into it any more. */
+void
+yula__stack_forget(yula__stack *stack)
+{
     __lsan_unregister_root_region(stack->low,
                                   (size_t)(stack->high - stack->low));
-#endif
-    stack->next = class->kept;
-    class->kept = stack;
-    class->kept_count++;
-    stacks->in_use--;
-    if (__builtin_expect(class->kept_count > stacks->crowd, 0))
-        stacks->crowded = true;
 }
+#endif
 
 static void
 stack_give_back(yula__stacks *stacks, yula__stack_class *class,

@@ -54,11 +54,10 @@ typedef struct yula__stacks {
 } yula__stacks;
 
 void yula__stacks_init(yula__stacks *stacks, yula_loop *loop);
+#if YULA__ASAN
+void yula__stack_forget(yula__stack *stack);
+#endif
 void yula__stacks_fini(yula__stacks *stacks);
-
-/* Give it back; may be called on that very stack, which stays usable until the
- * next yula__stack_take or yula__stacks_settle. */
-void yula__stack_give(yula__stacks *stacks, yula__stack *stack);
 
 /* After stacks were given back, on a stack that is none of them: return the
  * memory of all but that many of each class. */
@@ -88,6 +87,23 @@ yula__stack_take(yula__stacks *stacks, size_t len, yula__stack **out)
     stacks->in_use++;
     *out = stack;
     return 0;
+}
+
+/* Give it back; may be called on that very stack, which stays usable until the
+ * next yula__stack_take or yula__stacks_settle. */
+static inline void
+yula__stack_give(yula__stacks *stacks, yula__stack *stack)
+{
+    yula__stack_class *class = &stacks->classes[stack->class_index];
+
+#if YULA__ASAN
+    yula__stack_forget(stack);
+#endif
+    stack->next = class->kept;
+    class->kept = stack;
+    stacks->in_use--;
+    if (__builtin_expect(++class->kept_count > stacks->crowd, 0))
+        stacks->crowded = true;
 }
 
 /* What yula/stack.h promises. */

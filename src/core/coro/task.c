@@ -335,6 +335,13 @@ task_resume_waiters(yula_task *task)
     }
 }
 
+static inline void
+task_unref(yula_task *task)
+{
+    if (--task->refs == 0)
+        yula__stack_give(&task->tasks->stacks, task->stack);
+}
+
 /* On the task's own stack; somebody else goes on from here. */
 _Noreturn static void
 task_end(yula_task *task, int result)
@@ -353,7 +360,7 @@ task_end(yula_task *task, int result)
         task_resume_waiters(task);
     if (task->on_end != NULL)
         tasks_queue_work(tasks->loop, task->on_end);
-    yula_task_unref(task);
+    task_unref(task);
     yula_task *next = task_next(task);
     if (next != NULL)
         yula__context_end(&task->context, &next->context,
@@ -439,8 +446,7 @@ yula_task_ref(yula_task *task)
 void
 yula_task_unref(yula_task *task)
 {
-    if (--task->refs == 0)
-        yula__stack_give(&task->tasks->stacks, task->stack);
+    task_unref(task);
 }
 
 bool
