@@ -8,6 +8,12 @@
  *  I1. While its work is queued, or its timer armed, a handle has one
  *      reference more than its users hold: the queue's.
  *  I2. A cancelled handle is in no queue.
+ *  I3. A handle posted to a running loop is a strong root: the cycle collector
+ *      does not know it before the loop has run it. Thousands can be under way,
+ *      and walking them again and again would cost more than running them.
+ *  I4. No context in its slot stands for an empty one, made when somebody looks
+ *      or the callback runs. One that is still empty afterwards, and known to
+ *      nobody, serves the next handle: most programs use no context variables.
  * Thread: loop; cancel() of a _ThreadSafeHandle from any.
  */
 #include "yulapy.h"
@@ -16,8 +22,10 @@
 
 #define SLOT(handle, offset) (*(PyObject **)((char *)(handle) + (offset)))
 
-/* Handles kept for reuse, per loop and kind: one burst of callbacks. */
+/* Handles kept for reuse, per loop and kind: one burst of callbacks. What other
+ * threads post arrives in longer ones: as much as fits in a switch interval. */
 #define FREE_HANDLES 1024
+#define FREE_HANDLES_POSTED 16384
 
 #ifdef Py_GIL_DISABLED
 #define HANDLE_REUSE 0
@@ -87,20 +95,52 @@ yulapy_handle_when_set(yulapy_state *state, PyObject *handle, PyObject *when)
 
 /* --- making -------------------------------------------------------------- */
 
-static PyObject *
-handle_alloc(yulapy_loop *loop, PyTypeObject *type)
+enum {
+    KIND_SOON,
+    KIND_TIMER,
+    KIND_POSTED
+};
+
+static int
+handle_kind(yulapy_state *state, PyTypeObject *type)
 {
-    unsigned kind = type == loop->state->timer_handle_type;
+    if (type == state->handle_type)
+        return KIND_SOON;
+    return type == state->timer_handle_type ? KIND_TIMER : KIND_POSTED;
+}
+
+/* A handle with nothing in its slots but what every new one has; the collector
+ * does not know it yet. */
+static PyObject *
+handle_alloc(yulapy_loop *loop, PyTypeObject *type, int kind)
+{
+    const yulapy_handle_layout *at = &loop->state->handle;
     PyObject *handle = loop->free_handles[kind];
-    if (!HANDLE_REUSE || handle == NULL ||
-        (kind == 0 && type != loop->state->handle_type))
-        return type->tp_alloc(type, 0);
-    loop->free_handles[kind] = SLOT(handle, loop->state->handle.callback);
-    loop->free_handle_counts[kind]--;
-    SLOT(handle, loop->state->handle.callback) = NULL;
-    PyObject_Init(handle, type);
-    PyObject_GC_Track(handle);
+    if (HANDLE_REUSE && handle != NULL) {
+        loop->free_handles[kind] = SLOT(handle, at->callback);
+        loop->free_handle_counts[kind]--;
+        return PyObject_Init(handle, type);
+    }
+    handle = PyObject_GC_New(PyObject, type);
+    if (handle == NULL)
+        return NULL;
+    memset(handle + 1, 0, (size_t)type->tp_basicsize - sizeof(*handle));
+    SLOT(handle, at->cancelled) = Py_NewRef(Py_False);
+    SLOT(handle, at->source_traceback) = Py_NewRef(Py_None);
+    SLOT(handle, at->repr) = Py_NewRef(Py_None);
     return handle;
+}
+
+/* A copy of the current context, or NULL without an exception if that is empty
+ * (I4). The field is public in name only, but greenlet and others have relied on
+ * it since 3.7. */
+static PyObject *
+handle_copy_context(void)
+{
+    PyObject *current = PyThreadState_Get()->context;
+    if (current == NULL || PyMapping_Size(current) == 0)
+        return NULL;
+    return PyContext_CopyCurrent();
 }
 
 static PyObject *
@@ -140,8 +180,11 @@ yulapy_handle_new(yulapy_loop *loop, PyTypeObject *type, PyObject *callback,
     PyObject *tuple = handle_args(state, args, nargs);
     if (tuple == NULL)
         return NULL;
-    context = context != NULL ? Py_NewRef(context) : PyContext_CopyCurrent();
-    PyObject *handle = context != NULL ? handle_alloc(loop, type) : NULL;
+    context = context != NULL ? Py_NewRef(context) : handle_copy_context();
+    int kind = handle_kind(state, type);
+    PyObject *handle = context != NULL || !PyErr_Occurred()
+                           ? handle_alloc(loop, type, kind)
+                           : NULL;
     if (handle == NULL) {
         Py_DECREF(tuple);
         Py_XDECREF(context);
@@ -149,12 +192,9 @@ yulapy_handle_new(yulapy_loop *loop, PyTypeObject *type, PyObject *callback,
     }
     SLOT(handle, at->callback) = Py_NewRef(callback);
     SLOT(handle, at->args) = tuple;
-    SLOT(handle, at->cancelled) = Py_NewRef(Py_False);
     SLOT(handle, at->loop) = Py_NewRef(loop);
-    SLOT(handle, at->source_traceback) = Py_NewRef(Py_None);
-    SLOT(handle, at->repr) = Py_NewRef(Py_None);
     SLOT(handle, at->context) = context;
-    if (type == state->timer_handle_type) {
+    if (kind == KIND_TIMER) {
         SLOT(handle, at->scheduled) = Py_NewRef(Py_True);
         yula_timer_init(loop->core, yulapy_handle_timer(state, handle),
                         YULA_LANE_HOST);
@@ -163,6 +203,8 @@ yulapy_handle_new(yulapy_loop *loop, PyTypeObject *type, PyObject *callback,
         yula_work_init(yulapy_handle_work(state, handle), YULA_LANE_HOST,
                        handle_work_run, handle);
     }
+    if (kind != KIND_POSTED || yulapy_none_to_null(loop->thread_id) == NULL)
+        PyObject_GC_Track(handle);
     if (loop->debug && handle_trace_source(state, handle) < 0)
         Py_CLEAR(handle);
     return handle;
@@ -216,14 +258,44 @@ handle_run_is_patched(yulapy_state *state)
 }
 
 static PyObject *
-handle_call(yulapy_state *state, PyObject *handle)
+handle_take_context(yulapy_loop *loop)
 {
-    const yulapy_handle_layout *at = &state->handle;
+    PyObject *context = loop->empty_context;
+    loop->empty_context = NULL;
+    return context != NULL ? context : PyContext_New();
+}
+
+/* The callback of a handle without a context has run in this one. */
+static void
+handle_give_context(yulapy_loop *loop, PyObject *handle, PyObject *context)
+{
+    PyObject **slot = &SLOT(handle, loop->state->handle.context);
+    if (!HANDLE_REUSE || loop->empty_context != NULL || loop->core == NULL ||
+        *slot != context || Py_REFCNT(context) != 2 ||
+        PyMapping_Size(context) != 0)
+        return;
+    *slot = NULL;
+    loop->empty_context = context;
+}
+
+static PyObject *
+handle_call(yulapy_loop *loop, PyObject *handle)
+{
+    const yulapy_handle_layout *at = &loop->state->handle;
     PyObject *context = SLOT(handle, at->context);
     PyObject *args = SLOT(handle, at->args);
     PyObject *callback = SLOT(handle, at->callback);
+    bool empty = context == NULL;
 
-    if (!PyTuple_CheckExact(args) || PyContext_Enter(context) < 0)
+    if (!PyTuple_CheckExact(args))
+        return NULL;
+    if (empty) {
+        context = handle_take_context(loop);
+        if (context == NULL)
+            return NULL;
+        SLOT(handle, at->context) = context;
+    }
+    if (PyContext_Enter(context) < 0)
         return NULL;
     /* cancel() in the callback drops the handle's references */
     Py_INCREF(context);
@@ -236,6 +308,8 @@ handle_call(yulapy_state *state, PyObject *handle)
     Py_DECREF(args);
     if (PyContext_Exit(context) < 0)
         Py_CLEAR(result);
+    if (empty)
+        handle_give_context(loop, handle, context);
     Py_DECREF(context);
     return result;
 }
@@ -255,7 +329,7 @@ yulapy_handle_run(yulapy_loop *loop, PyObject *handle)
         result = PyObject_CallMethodNoArgs(handle, state->str__run);
     }
     else {
-        result = handle_call(state, handle);
+        result = handle_call(loop, handle);
         if (result == NULL && !yulapy_leaves_loop(loop)) {
             PyObject *exc = yulapy_take_exception();
             PyObject *args[] = {(PyObject *)loop, handle, exc};
@@ -267,6 +341,14 @@ yulapy_handle_run(yulapy_loop *loop, PyObject *handle)
     if (result == NULL && PyErr_Occurred() && !yulapy_leaves_loop(loop))
         PyErr_WriteUnraisable(handle);
     Py_XDECREF(result);
+}
+
+void
+yulapy_handle_release(PyObject *handle)
+{
+    if (Py_REFCNT(handle) > 1 && !PyObject_GC_IsTracked(handle))
+        PyObject_GC_Track(handle); /* a posted one that its user keeps */
+    Py_DECREF(handle);
 }
 
 static void
@@ -292,7 +374,7 @@ handle_work_run(yula_work *work, void *arg)
             PyThread_release_lock(extra->finished);
         }
     }
-    Py_DECREF(handle);
+    yulapy_handle_release(handle);
     Py_DECREF(loop);
 }
 
@@ -426,26 +508,6 @@ threadsafe_handle_run(PyObject *handle, PyObject *unused)
 
 /* --- types --------------------------------------------------------------- */
 
-/* The object slots of all three classes, by offset. */
-static int
-handle_slots(yulapy_state *state, PyTypeObject *type, Py_ssize_t out[9])
-{
-    const yulapy_handle_layout *at = &state->handle;
-    int n = 0;
-    out[n++] = at->callback;
-    out[n++] = at->args;
-    out[n++] = at->cancelled;
-    out[n++] = at->loop;
-    out[n++] = at->source_traceback;
-    out[n++] = at->repr;
-    out[n++] = at->context;
-    if (type == state->timer_handle_type) {
-        out[n++] = at->scheduled;
-        out[n++] = at->when;
-    }
-    return n;
-}
-
 static int
 handle_traverse(PyObject *handle, visitproc visit, void *arg)
 {
@@ -475,18 +537,33 @@ handle_clear(PyObject *handle)
 
 /* Keep the memory for the next handle of the loop. Returns whether it did. */
 static bool
-handle_recycle(yulapy_state *state, PyObject *handle, PyTypeObject *type,
-               yulapy_loop *loop)
+handle_recycle(PyObject *handle, int kind, yulapy_loop *loop)
 {
-    unsigned kind = type == state->timer_handle_type;
+    const unsigned limit = kind == KIND_POSTED ? FREE_HANDLES_POSTED
+                                               : FREE_HANDLES;
     if (!HANDLE_REUSE || loop == NULL || loop->core == NULL ||
-        (kind == 0 && type != state->handle_type) ||
-        loop->free_handle_counts[kind] >= FREE_HANDLES)
+        loop->free_handle_counts[kind] >= limit)
         return false;
-    SLOT(handle, state->handle.callback) = loop->free_handles[kind];
+    SLOT(handle, loop->state->handle.callback) = loop->free_handles[kind];
     loop->free_handles[kind] = handle;
     loop->free_handle_counts[kind]++;
     return true;
+}
+
+/* Put back what a new handle has in a slot. */
+static void
+handle_reset(PyObject *handle, Py_ssize_t offset, PyObject *usual)
+{
+    if (SLOT(handle, offset) != usual)
+        Py_XSETREF(SLOT(handle, offset), Py_NewRef(usual));
+}
+
+static void
+handle_drop_usual(yulapy_state *state, PyObject *handle)
+{
+    Py_CLEAR(SLOT(handle, state->handle.cancelled));
+    Py_CLEAR(SLOT(handle, state->handle.source_traceback));
+    Py_CLEAR(SLOT(handle, state->handle.repr));
 }
 
 static void
@@ -495,21 +572,33 @@ handle_dealloc(PyObject *handle)
     PyTypeObject *type = Py_TYPE(handle);
     yulapy_state *state = yulapy_state_of_type(type);
     const yulapy_handle_layout *at = &state->handle;
-    Py_ssize_t slots[9];
+    int kind = handle_kind(state, type);
 
     PyObject_GC_UnTrack(handle);
     if (SLOT(handle, at->weaklist) != NULL)
         PyObject_ClearWeakRefs(handle);
     yulapy_loop *loop = (yulapy_loop *)SLOT(handle, at->loop);
     SLOT(handle, at->loop) = NULL; /* dropped last: it holds the free list */
-    int count = handle_slots(state, type, slots);
-    for (int i = 0; i < count; i++)
-        Py_CLEAR(SLOT(handle, slots[i]));
-    if (type == state->threadsafe_handle_type &&
-        handle_threadsafe(state, handle)->finished != NULL)
-        PyThread_free_lock(handle_threadsafe(state, handle)->finished);
-    if (!handle_recycle(state, handle, type, loop))
+    Py_CLEAR(SLOT(handle, at->callback));
+    Py_CLEAR(SLOT(handle, at->args));
+    Py_CLEAR(SLOT(handle, at->context));
+    handle_reset(handle, at->cancelled, Py_False);
+    handle_reset(handle, at->source_traceback, Py_None);
+    handle_reset(handle, at->repr, Py_None);
+    if (kind == KIND_TIMER) {
+        Py_CLEAR(SLOT(handle, at->scheduled));
+        Py_CLEAR(SLOT(handle, at->when));
+    }
+    else if (kind == KIND_POSTED) {
+        threadsafe_extra *extra = handle_threadsafe(state, handle);
+        if (extra->finished != NULL)
+            PyThread_free_lock(extra->finished);
+        extra->finished = NULL;
+    }
+    if (!handle_recycle(handle, kind, loop)) {
+        handle_drop_usual(state, handle);
         type->tp_free(handle);
+    }
     Py_XDECREF(loop);
     Py_DECREF(type);
 }
@@ -517,16 +606,47 @@ handle_dealloc(PyObject *handle)
 void
 yulapy_handle_drop_free(yulapy_loop *loop)
 {
-    for (int kind = 0; kind < 2; kind++) {
+    Py_CLEAR(loop->empty_context);
+    for (size_t kind = 0; kind < Py_ARRAY_LENGTH(loop->free_handles); kind++) {
         while (loop->free_handles[kind] != NULL) {
             PyObject *handle = loop->free_handles[kind];
             loop->free_handles[kind] = SLOT(handle,
                                             loop->state->handle.callback);
+            handle_drop_usual(loop->state, handle);
             PyObject_GC_Del(handle);
         }
         loop->free_handle_counts[kind] = 0;
     }
 }
+
+/* --- _context -------------------------------------------------------------- */
+
+static PyObject *
+handle_get_context(PyObject *handle, void *unused)
+{
+    PyObject **slot = &SLOT(handle, handle_state(handle)->handle.context);
+    if (*slot == NULL)
+        *slot = PyContext_New();
+    return Py_XNewRef(*slot);
+}
+
+static int
+handle_set_context(PyObject *handle, PyObject *context, void *unused)
+{
+    if (context == NULL || !PyContext_CheckExact(context)) {
+        PyErr_SetString(PyExc_TypeError, "_context must be a Context");
+        return -1;
+    }
+    Py_XSETREF(SLOT(handle, handle_state(handle)->handle.context),
+               Py_NewRef(context));
+    return 0;
+}
+
+/* asyncio's name for the slot, in front of the slot itself. */
+static PyGetSetDef handle_getset[] = {
+    {"_context", handle_get_context, handle_set_context, NULL, NULL},
+    {NULL},
+};
 
 static PyMethodDef handle_methods[] = {
     {"cancel", handle_cancel, METH_NOARGS,
@@ -564,11 +684,9 @@ handle_make_type(PyObject *module, PyObject *base, const char *name,
                  PyMethodDef *methods, size_t extra, Py_ssize_t *extra_offset)
 {
     PyType_Slot slots[] = {
-        {Py_tp_dealloc, handle_dealloc},
-        {Py_tp_traverse, handle_traverse},
-        {Py_tp_clear, handle_clear},
-        {Py_tp_methods, methods},
-        {0, NULL},
+        {Py_tp_dealloc, handle_dealloc}, {Py_tp_traverse, handle_traverse},
+        {Py_tp_clear, handle_clear},     {Py_tp_methods, methods},
+        {Py_tp_getset, handle_getset},   {0, NULL},
     };
     Py_ssize_t size = ((PyTypeObject *)base)->tp_basicsize;
     *extra_offset = (size + 15) / 16 * 16;

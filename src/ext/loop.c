@@ -358,9 +358,10 @@ loop_drop_queues(yulapy_loop *loop)
             yula_timer_stop(timer);
         else
             yula_work_cancel(work);
-        if (handle == NULL && yulapy_executor_drop(work))
-            continue;
-        Py_XDECREF(handle); /* NULL: of an object in the held list */
+        if (handle != NULL)
+            yulapy_handle_release(handle);
+        else /* or of an object in the held list */
+            (void)yulapy_executor_drop(work);
     }
 }
 

@@ -7,6 +7,7 @@
 
 #include <math.h>
 
+#include "loop/loop_i.h"
 #include "loop_schedule.h"
 
 /* The one keyword of the call_* methods. */
@@ -290,7 +291,11 @@ yulapy_loop_call_soon_threadsafe(PyObject *self, PyObject *const *args,
         return NULL;
     }
     Py_INCREF(handle);
+#ifdef Py_GIL_DISABLED
     yula_work_post(loop->core, yulapy_handle_work(loop->state, handle));
+#else
+    yula__work_post_locked(loop->core, yulapy_handle_work(loop->state, handle));
+#endif
     return handle;
 }
 

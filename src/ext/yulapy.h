@@ -143,9 +143,11 @@ struct yulapy_loop {
     /* native_lane.c; NULL until C has asked for it */
     struct yula_python *python;
 
-    /* free handles, linked through their first word (handle.c) */
-    PyObject *free_handles[2];
-    unsigned free_handle_counts[2];
+    /* handle.c: free handles by kind, linked through their first slot, and an
+     * empty context to run in, or NULL */
+    PyObject *free_handles[3];
+    unsigned free_handle_counts[3];
+    PyObject *empty_context;
 };
 
 /* --- module.c --- */
@@ -190,6 +192,8 @@ void yulapy_handle_when_set(yulapy_state *state, PyObject *handle,
                             PyObject *when);
 bool yulapy_handle_is_cancelled(yulapy_state *state, PyObject *handle);
 void yulapy_handle_drop_free(yulapy_loop *loop);
+/* Drop the queue's reference. */
+void yulapy_handle_release(PyObject *handle);
 /* Take a handle out of the ready queue or the heap, with the queue's
  * reference. */
 void yulapy_handle_unqueue(yulapy_state *state, PyObject *handle);

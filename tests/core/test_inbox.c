@@ -266,3 +266,150 @@ TEST(a_loop_belongs_to_the_thread_that_ran_it_last)
     CHECK(yula_loop_on_own_thread(loop));
     yula_loop_free(loop);
 }
+
+/* --- under the host's lock ------------------------------------------------ */
+
+static pthread_mutex_t host_lock = PTHREAD_MUTEX_INITIALIZER;
+
+static void
+host_release(void *arg)
+{
+    pthread_mutex_unlock(&host_lock);
+}
+
+static void
+host_acquire(void *arg)
+{
+    pthread_mutex_lock(&host_lock);
+}
+
+static int
+host_breathe(void *arg)
+{
+    host_release(arg);
+    sched_yield();
+    host_acquire(arg);
+    return 0;
+}
+
+/* Every second thread takes the lock, as Python does; the others are C. */
+static void *
+post_items_locked(void *arg)
+{
+    poster *self = arg;
+
+    for (int i = 0; i < ITEMS; i++) {
+        item *next = &self->items[i];
+        next->poster = self->id;
+        next->number = i;
+        yula_work_init(&next->work, YULA_LANE_HOST, on_item, next);
+        if (self->id % 2 == 0) {
+            yula_work_post(self->loop, &next->work);
+            continue;
+        }
+        host_acquire(NULL);
+        yula__work_post_locked(self->loop, &next->work);
+        host_release(NULL);
+    }
+    return NULL;
+}
+
+TEST(posting_with_and_without_the_hosts_lock_loses_nothing_and_keeps_the_order)
+{
+    yula_host host = {.release = host_release,
+                      .acquire = host_acquire,
+                      .breathe = host_breathe};
+    yula_loop_options options = {
+        .size = sizeof(options), .allocator = &test_allocator, .host = &host};
+    poster posters[THREADS];
+    yula_loop *loop;
+
+    host_acquire(NULL);
+    CHECK_EQ(yula_loop_new(&options, &loop), 0);
+    arrived = 0;
+    all_arrived = false;
+    memset(next_number, 0, sizeof(next_number));
+    for (int i = 0; i < THREADS; i++) {
+        posters[i] = (poster){.loop = loop, .id = i};
+        posters[i].items = calloc(ITEMS, sizeof(item));
+        CHECK_EQ(pthread_create(&posters[i].thread, NULL, post_items_locked,
+                                &posters[i]),
+                 0);
+    }
+    test_run_until(loop, &all_arrived);
+    host_release(NULL);
+    for (int i = 0; i < THREADS; i++) {
+        CHECK_EQ(pthread_join(posters[i].thread, NULL), 0);
+        free(posters[i].items);
+    }
+    CHECK_EQ(arrived, THREADS * ITEMS);
+    yula_loop_free(loop);
+}
+
+static void *
+post_batch_locked(void *arg)
+{
+    batch *self = arg;
+
+    host_acquire(NULL);
+    for (int i = 0; i < 100; i++) {
+        yula_work_init(&self->works[i], YULA_LANE_HOST, count_work, NULL);
+        yula__work_post_locked(self->loop, &self->works[i]);
+    }
+    host_release(NULL);
+    return NULL;
+}
+
+TEST(a_batch_posted_under_the_lock_wakes_a_sleeping_loop_once)
+{
+    batch posted = {.loop = test_loop()};
+    pthread_t thread;
+
+    counted = 0;
+    CHECK_EQ(yula_loop_next_deadline(posted.loop), YULA_NEVER);
+    CHECK_EQ(pthread_create(&thread, NULL, post_batch_locked, &posted), 0);
+    CHECK_EQ(pthread_join(thread, NULL), 0);
+    CHECK_EQ(wakeups(posted.loop), 1);
+    CHECK_EQ(test_sys_count("write"), 1);
+    CHECK_EQ(yula_loop_step(posted.loop, YULA_NEVER), 0);
+    CHECK_EQ(counted, 100);
+    yula_loop_free(posted.loop);
+}
+
+/* Nothing is asked of the inbox here: the clock of the loop is the moment
+ * between its look at the ready queue and its sleep. */
+typedef struct late {
+    yula_loop *loop;
+    yula_work work;
+    bool posted;
+} late;
+
+static int64_t
+clock_that_posts(void *arg)
+{
+    late *self = arg;
+    if (!self->posted && self->loop != NULL) {
+        self->posted = true;
+        yula__work_post_locked(self->loop, &self->work);
+    }
+    return 0;
+}
+
+TEST(what_is_posted_while_the_loop_asks_for_the_time_is_not_slept_over)
+{
+    late self = {.posted = false};
+    yula_loop_options options = {.size = sizeof(options),
+                                 .allocator = &test_allocator,
+                                 .clock = clock_that_posts,
+                                 .clock_arg = &self};
+    yula_loop *loop;
+
+    counted = 0;
+    CHECK_EQ(yula_loop_new(&options, &loop), 0);
+    yula_work_init(&self.work, YULA_LANE_HOST, count_work, NULL);
+    self.loop = loop;
+    CHECK_EQ(yula_loop_step(loop, INT64_C(60000000000)), 0);
+    CHECK(self.posted);
+    CHECK_EQ(counted, 1);
+    yula_loop_free(loop);
+}

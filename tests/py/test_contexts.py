@@ -276,3 +276,85 @@ def test_the_exception_handler_of_a_protocol_runs_in_its_context(loop):
     with b:
         loop.run_until_complete(main())
     assert seen == ["of the connection"]
+
+
+POSTED = pytest.mark.parametrize("how", ["call_soon", "call_soon_threadsafe", "call_later"])
+
+
+def schedule(loop, how, callback, *args):
+    when = (0,) if how == "call_later" else ()
+    return getattr(loop, how)(*when, callback, *args)
+
+
+@POSTED
+def test_callbacks_registered_without_any_variable_set_do_not_see_each_others(loop, how):
+    seen = []
+
+    def callback(number):
+        seen.append(var.get())
+        var.set(number)
+
+    def register():
+        for number in range(5):
+            schedule(loop, how, callback, number)
+        schedule(loop, how, loop.stop)
+
+    contextvars.Context().run(register)
+    loop.run_forever()
+    assert seen == ["unset"] * 5
+
+
+@POSTED
+def test_a_context_kept_by_its_callback_is_not_used_for_another(loop, how):
+    kept, seen = [], []
+
+    def keeps(token=None):
+        token = var.set("mine")
+        kept.append(token)
+        var.reset(token)
+        kept.append(handles[0]._context)
+
+    def register():
+        handles.append(schedule(loop, how, keeps))
+        handles.append(schedule(loop, how, lambda: seen.append(handles[1]._context)))
+        handles.append(schedule(loop, how, loop.stop))
+
+    handles = []
+    contextvars.Context().run(register)
+    loop.run_forever()
+    assert kept[1] is handles[0]._context
+    assert kept[1] is not seen[0]
+
+
+@POSTED
+def test_the_context_of_a_handle_is_the_one_its_callback_runs_in(loop, how):
+    seen = []
+
+    def register():
+        handle = schedule(loop, how, lambda: seen.append((var.get(), handle._context[var])))
+        handle._context.run(var.set, "given")
+        schedule(loop, how, loop.stop)
+
+    contextvars.Context().run(register)
+    loop.run_forever()
+    assert seen == [("given", "given")]
+
+
+def test_a_reader_registered_without_any_variable_set_keeps_its_own(loop):
+    seen = []
+    a, b = pair()
+
+    def on_read():
+        seen.append(var.get())
+        var.set(len(seen))
+        a.recv(1)
+        if len(seen) == 3:
+            loop.stop()
+
+    contextvars.Context().run(loop.add_reader, a, on_read)
+    b.send(b"123")
+    loop.run_forever()
+    loop.remove_reader(a)
+    a.close()
+    b.close()
+    assert seen == ["unset", 1, 2]

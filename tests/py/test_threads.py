@@ -305,3 +305,72 @@ def test_the_running_loop_belongs_to_its_thread(loop):
 
     loop.run_until_complete(main())
     assert seen == [None]
+
+
+def test_what_four_threads_post_while_the_loop_sleeps_and_wakes_runs_once_in_order(loop):
+    per_thread, seen = 2000, [[] for _ in range(4)]
+    left = 4
+
+    def finished():
+        nonlocal left
+        left -= 1
+        if not left:
+            loop.stop()
+
+    def post(number):
+        for i in range(per_thread):
+            handle = loop.call_soon_threadsafe(seen[number].append, i)
+            if i % 7 == 0:
+                handle.cancel()  # it may have run already
+            if i % 50 == 0:
+                threading.Event().wait(1e-5)  # gives the lock up: the loop drains and sleeps
+        loop.call_soon_threadsafe(finished)
+
+    threads = [in_thread(post, number) for number in range(4)]
+    loop.run_forever()
+    for thread in threads:
+        thread.join()
+    for order in seen:
+        assert order == sorted(set(order))
+        assert {i for i in range(per_thread) if i % 7} <= set(order)
+
+
+def test_a_posted_handle_that_its_callback_knows_is_collected_after_its_run(loop):
+    class Token:
+        pass
+
+    def post():
+        token = Token()
+        token.handle = loop.call_soon_threadsafe(id, token)
+        tokens.append(weakref.ref(token))
+        loop.call_soon_threadsafe(loop.stop)
+
+    tokens = []
+    thread = in_thread(post)
+    loop.run_forever()
+    thread.join()
+    gc.collect()
+    assert tokens[0]() is None
+
+
+def test_a_posted_handle_dropped_unrun_by_close_is_collected(loop_factory):
+    class Token:
+        pass
+
+    def post():
+        token = Token()
+        token.handle = loop.call_soon_threadsafe(id, token)
+        tokens.append(weakref.ref(token))
+
+    def run():
+        in_thread(post).join()
+        raise SystemExit
+
+    tokens = []
+    loop = loop_factory()
+    loop.call_soon(run)
+    with pytest.raises(SystemExit):
+        loop.run_forever()
+    loop.close()
+    gc.collect()
+    assert tokens[0]() is None

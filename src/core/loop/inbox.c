@@ -1,11 +1,16 @@
 /* inbox.c: work posted by other threads.
  *
  * A stack that any thread pushes to with one compare-and-swap (Treiber 1986)
- * and the loop takes whole; reversed, it is in order of arrival.
+ * and the loop takes whole; reversed, it is in order of arrival. A thread that
+ * holds the host's lock needs no stack: it appends to the ready queue, which
+ * that lock guards (loop.c, I2).
  *  I1. A posted work is linked through next only; it is in no list.
  *  I2. The loop sleeps only after it has said so and then found the stack
  *      empty; a poster writes to the eventfd only when it reads ASLEEP, and
  *      takes the state back, so one batch costs one wake-up.
+ *  I3. It says so with the host's lock held, and looks at the ready queue again
+ *      then: what was appended under the lock before is found, what comes later
+ *      meets ASLEEP.
  * Thread: any pushes, the loop's drains.
  */
 #include "loop/loop_i.h"
@@ -48,6 +53,16 @@ inbox_wake(yula_loop *loop)
     atomic_fetch_add_explicit(&loop->wakeups, 1, memory_order_release);
 }
 
+static void
+inbox_wake_if_asleep(yula_loop *loop)
+{
+    if (atomic_load_explicit(&loop->sleep_state, memory_order_seq_cst) ==
+            YULA__ASLEEP &&
+        atomic_exchange_explicit(&loop->sleep_state, YULA__AWAKE,
+                                 memory_order_seq_cst) == YULA__ASLEEP)
+        inbox_wake(loop);
+}
+
 void
 yula__inbox_push(yula_loop *loop, yula_work *work)
 {
@@ -68,11 +83,22 @@ yula_work_post(yula_loop *loop, yula_work *work)
     yula__inbox_push(loop, work);
     /* Pairs with yula__inbox_may_sleep: either we see ASLEEP, or the loop sees
      * the work. */
-    if (atomic_load_explicit(&loop->sleep_state, memory_order_seq_cst) ==
-            YULA__ASLEEP &&
-        atomic_exchange_explicit(&loop->sleep_state, YULA__AWAKE,
-                                 memory_order_seq_cst) == YULA__ASLEEP)
-        inbox_wake(loop);
+    inbox_wake_if_asleep(loop);
+}
+
+void
+yula__work_post_locked(yula_loop *loop, yula_work *work)
+{
+    /* What somebody posted before, and told us of, comes before. Only the loop
+     * may drain: the stack can hold work of the native lane too. */
+    if (__builtin_expect(
+            atomic_load_explicit(&loop->inbox, memory_order_acquire) != NULL,
+            0)) {
+        yula_work_post(loop, work);
+        return;
+    }
+    yula__list_append(&loop->ready[YULA_LANE_HOST], work);
+    inbox_wake_if_asleep(loop);
 }
 
 bool
@@ -113,7 +139,8 @@ yula__inbox_may_sleep(yula_loop *loop)
 {
     atomic_store_explicit(&loop->sleep_state, YULA__ASLEEP,
                           memory_order_seq_cst);
-    if (atomic_load_explicit(&loop->inbox, memory_order_seq_cst) == NULL)
+    if (atomic_load_explicit(&loop->inbox, memory_order_seq_cst) == NULL &&
+        yula__list_empty(&loop->ready[YULA_LANE_HOST]))
         return true;
     yula__inbox_awake(loop);
     return false;

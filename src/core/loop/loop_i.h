@@ -182,10 +182,13 @@ int yula__inbox_init(yula_loop *loop);
 void yula__inbox_fini(yula_loop *loop);
 /* Move posted work behind the ready queue, oldest first. */
 void yula__inbox_drain(yula_loop *loop);
-/* Announce a sleep; returns false if there is posted work after all. Pairs with
- * yula_work_post. */
+/* Announce a sleep, with the host's lock held; returns false if there is work
+ * after all. Pairs with yula_work_post and yula__work_post_locked. */
 bool yula__inbox_may_sleep(yula_loop *loop);
 void yula__inbox_awake(yula_loop *loop);
+/* yula_work_post for host work, from any thread that holds the host's lock. No
+ * atomic read-modify-write, nothing to reverse for the loop. */
+void yula__work_post_locked(yula_loop *loop, yula_work *work);
 /* Push without waking: for the loop's own thread, when it may not touch the
  * host lane's lists. */
 void yula__inbox_push(yula_loop *loop, yula_work *work);

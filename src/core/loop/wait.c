@@ -82,10 +82,11 @@ wait_asleep(yula_loop *loop, int64_t deadline_ns, int64_t timeout_ns,
 static int
 wait_after_sends(yula_loop *loop, int64_t timeout_ns, bool *released)
 {
+    if (timeout_ns > 0 && !yula__inbox_may_sleep(loop))
+        timeout_ns = 0;
     loop->host->release(loop->host->arg);
     *released = true;
-    if (loop->ahead->send(loop) ||
-        (timeout_ns > 0 && !yula__inbox_may_sleep(loop)))
+    if (loop->ahead->send(loop))
         timeout_ns = 0;
     int events = wait_poll(loop, timeout_ns);
     yula__inbox_awake(loop);
