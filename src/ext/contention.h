@@ -43,7 +43,8 @@
 typedef struct yulapy_contention {
     /* settings */
     int64_t spin_max_ns;
-    double share; /* 0 < share <= 1 */
+    double share;        /* 0 < share <= 1 */
+    int64_t debt_min_ns; /* follows from it: less is not yet paid */
 
     /* detecting */
     int64_t until_ns; /* contended until; 0 while not */
@@ -69,6 +70,7 @@ typedef struct yulapy_contention {
 } yulapy_contention;
 
 void yulapy_contention_init(yulapy_contention *contention);
+void yulapy_contention_set_share(yulapy_contention *contention, double share);
 
 static inline bool
 yulapy_contended(const yulapy_contention *contention)

@@ -161,10 +161,13 @@ gil_share(yulapy_loop *loop)
         return false;
     yulapy_contention_settle(contention, now_ns, gil_cpu());
     bool stale = yulapy_contention_stale(contention, now_ns);
-    if (!stale && yulapy_contention_debt(contention, now_ns) == 0)
+    int64_t away_ns = yulapy_contention_debt(contention, now_ns);
+    if (stale && away_ns == 0)
+        away_ns = GIL_PROBE_NS;
+    if (away_ns == 0)
         return false;
     gil_release(loop);
-    gil_take(loop, stale ? GIL_PROBE_NS : 0); /* may find that it is over */
+    gil_take(loop, away_ns); /* may find that it is over */
     return true;
 }
 

@@ -106,7 +106,6 @@ yulapy_loop_set_gil_share(PyObject *self, PyObject *value, void *unused)
                      "gil_share must be above 0 and at most 1, not %R", value);
         return -1;
     }
-    loop->gil.contention.share = share;
-    loop->gil.contention.owed_ns = 0;
+    yulapy_contention_set_share(&loop->gil.contention, share);
     return 0;
 }

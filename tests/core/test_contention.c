@@ -150,12 +150,12 @@ TEST(what_the_loop_ran_is_owed_in_proportion)
 {
     yulapy_contention contention = contended_at(0);
 
-    contention.share = 0.25;
+    yulapy_contention_set_share(&contention, 0.25);
     yulapy_contention_settle(&contention, 1 * MS, 1 * MS);
     CHECK_EQ(contention.owed_ns, 3 * MS);
     CHECK_EQ(yulapy_contention_debt(&contention, 1 * MS), 3 * MS);
     /* Away since the settlement: that pays it. */
-    CHECK_EQ(yulapy_contention_debt(&contention, 2 * MS), 2 * MS);
+    CHECK_EQ(yulapy_contention_debt(&contention, 2 * MS), 0);
     yulapy_contention_back(&contention, 4 * MS, 1 * MS);
     CHECK_EQ(contention.owed_ns, 0);
     CHECK_EQ(yulapy_contention_debt(&contention, 4 * MS), 0);
@@ -165,7 +165,7 @@ TEST(what_was_lost_in_a_batch_is_estimated_and_pays)
 {
     yulapy_contention contention = contended_at(0);
 
-    contention.share = 0.5;
+    yulapy_contention_set_share(&contention, 0.5);
     yulapy_contention_settle(&contention, 10 * MS, 6 * MS);
     CHECK_EQ(contention.lost_ns, 4 * MS);
     CHECK_EQ(contention.owed_ns, 2 * MS);
@@ -183,18 +183,18 @@ TEST(a_small_debt_waits_and_a_large_one_is_forgiven)
 {
     yulapy_contention contention = contended_at(0);
 
-    contention.share = 0.5;
+    yulapy_contention_set_share(&contention, 0.5);
     yulapy_contention_settle(&contention, MS - 1, MS - 1);
     CHECK_EQ(yulapy_contention_debt(&contention, MS - 1), 0);
     yulapy_contention_settle(&contention, 1000 * MS, 1000 * MS);
-    CHECK_EQ(yulapy_contention_debt(&contention, 1000 * MS), 10 * MS);
+    CHECK_EQ(yulapy_contention_debt(&contention, 1000 * MS), 30 * MS);
 }
 
 TEST(a_long_absence_does_not_entitle_to_a_long_stay)
 {
     yulapy_contention contention = contended_at(0);
 
-    contention.share = 0.5;
+    yulapy_contention_set_share(&contention, 0.5);
     yulapy_contention_settle(&contention, 0, 0);
     yulapy_contention_back(&contention, 1000 * MS, 0);
     CHECK_EQ(contention.owed_ns, -5 * MS);
@@ -203,11 +203,31 @@ TEST(a_long_absence_does_not_entitle_to_a_long_stay)
     CHECK(!yulapy_contention_behind(&contention));
 }
 
+TEST(a_small_share_is_taken_in_pieces_worth_a_switch)
+{
+    yulapy_contention contention = contended_at(0);
+
+    yulapy_contention_set_share(&contention, 0.1);
+    yulapy_contention_settle(&contention, MS / 2, MS / 2);
+    CHECK_EQ(yulapy_contention_debt(&contention, MS / 2), 0);
+    yulapy_contention_settle(&contention, MS, MS);
+    CHECK_EQ(yulapy_contention_debt(&contention, MS), 9 * MS);
+}
+
+TEST(however_small_the_share_the_loop_is_not_away_for_long)
+{
+    yulapy_contention contention = contended_at(0);
+
+    yulapy_contention_set_share(&contention, 0.001);
+    yulapy_contention_settle(&contention, MS, MS);
+    CHECK_EQ(yulapy_contention_debt(&contention, MS), 30 * MS);
+}
+
 TEST(a_share_of_one_owes_nothing)
 {
     yulapy_contention contention = contended_at(0);
 
-    contention.share = 1;
+    yulapy_contention_set_share(&contention, 1);
     yulapy_contention_settle(&contention, 100 * MS, 100 * MS);
     CHECK_EQ(contention.owed_ns, 0);
 }
