@@ -9,6 +9,8 @@
  */
 #include "coro/context.h"
 
+#include <pthread.h>
+
 /* The tools' side: the declarations are those of their own headers, which are
  * not installed with every compiler. */
 #if YULA__ASAN
@@ -24,20 +26,25 @@ void __tsan_destroy_fiber(void *fiber);
 void __tsan_switch_to_fiber(void *fiber, unsigned flags);
 #endif
 
-/* The same for all threads of a process, so that there is nothing to order. */
+/* Set once: both are the same for all threads of a process. */
 bool yula__context_special = YULA__ASAN || YULA__TSAN;
 static bool context_shadowed;
+
+static void
+context_choose(void)
+{
+#if defined(__x86_64__) && !defined(YULA__CONTEXT_PORTABLE)
+    context_shadowed = yula__context_shadowed();
+#endif
+    if (context_shadowed || __cxa_get_globals != NULL)
+        yula__context_special = true;
+}
 
 void
 yula__context_choose(void)
 {
-    bool shadowed = false;
-#if defined(__x86_64__) && !defined(YULA__CONTEXT_PORTABLE)
-    shadowed = yula__context_shadowed();
-#endif
-    __atomic_store_n(&context_shadowed, shadowed, __ATOMIC_RELAXED);
-    if (shadowed || __cxa_get_globals != NULL)
-        __atomic_store_n(&yula__context_special, true, __ATOMIC_RELAXED);
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, context_choose);
 }
 
 static void *
@@ -158,8 +165,8 @@ yula__context_switch_specially(yula__context *from, yula__context *to,
 /* --- the first and the last switch --------------------------------------- */
 
 void
-yula__context_init(yula__context *context, char *low, char *high,
-                   yula__context_cb entry, void *arg, uint64_t state)
+yula__context_init_specially(yula__context *context, char *low, char *high,
+                             yula__context_cb entry, void *arg, uint64_t state)
 {
     context->cxx_caught = NULL;
     context->cxx_uncaught = 0;

@@ -95,11 +95,9 @@ void *yula__context_switch_specially(yula__context *from, yula__context *to,
 /* What a context begins with of the processor's state (rounding and the like):
  * the caller's. */
 uint64_t yula__context_state(void);
-/* Prepare a context at the upper end of [low, high): its first switch calls
- * entry, which begins with yula__context_begin and ends with a
- * yula__context_end: it must not return. */
-void yula__context_init(yula__context *context, char *low, char *high,
-                        yula__context_cb entry, void *arg, uint64_t state);
+void yula__context_init_specially(yula__context *context, char *low, char *high,
+                                  yula__context_cb entry, void *arg,
+                                  uint64_t state);
 /* Forget one that will not be continued, though it has not ended. */
 void yula__context_drop(yula__context *context);
 #if YULA__ASAN || YULA__TSAN
@@ -114,6 +112,22 @@ yula__context_begin(yula__context *here, void *carried)
 #endif
 _Noreturn void yula__context_end_specially(yula__context *from,
                                            yula__context *to, void *value);
+
+/* Prepare a context at the upper end of [low, high): its first switch calls
+ * entry, which begins with yula__context_begin and ends with a
+ * yula__context_end: it must not return. */
+static inline void
+yula__context_init(yula__context *context, char *low, char *high,
+                   yula__context_cb entry, void *arg, uint64_t state)
+{
+#ifndef YULA__CONTEXT_PORTABLE
+    if (__builtin_expect(!yula__context_special, 1)) {
+        context->sp = yula__context_make(high, entry, arg, state);
+        return;
+    }
+#endif
+    yula__context_init_specially(context, low, high, entry, arg, state);
+}
 
 /* Continue to, where its yula__context_switch returns value. Returns when
  * somebody continues from. */

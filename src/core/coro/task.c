@@ -18,7 +18,7 @@
 
 /* Tasks that wake each other may do so this often before the loop polls. An
  * empty poll costs about as much as ten handovers. */
-#define TASKS_HANDOVERS 64
+#define TASKS_HANDOVERS 128
 /* And those that yield, so long: 30 to 100 µs on what there is. */
 #define TASKS_TICKS 100000
 
