@@ -176,7 +176,7 @@ typedef PyObject *(*yula_python_begin_cb)(void *arg);
  *
  * result  borrowed; NULL: an exception is pending, that of begin or of the
  *         awaitable (asyncio.CancelledError when it was cancelled, or the loop
- *         closes). It is the callback's to clear; one that is left goes to the
+ *         closes). It is the callback's to clear; one that is left, other than CancelledError, goes to the
  *         loop's exception handler.
  *
  * Returns what yula_python_await is to return.

@@ -86,6 +86,8 @@ request_end(yulapy_request *request, PyObject *result)
                      ? request->end(result, request->arg)
                      : request_default_end(request, result, canceled);
 
+    if (canceled && canceled_is_pending())
+        PyErr_Clear(); /* nothing went wrong */
     if (PyErr_Occurred())
         yulapy_python_report(python->loop, NULL);
     pthread_mutex_lock(&python->lock);
