@@ -215,8 +215,21 @@ round_down(yula_coroutine *coroutine, void *arg)
     CHECK(long_one / long_three * 3 < 1);
 }
 
+/* valgrind takes a new rounding mode, but rounds to the nearest. */
+static bool
+rounds_down(void)
+{
+    volatile double one = 1, three = 3;
+    fesetround(FE_DOWNWARD);
+    volatile double product = one / three * 3; /* before it is set back */
+    fesetround(FE_TONEAREST);
+    return product < 1;
+}
+
 TEST(rounding_belongs_to_a_coroutine)
 {
+    if (!rounds_down())
+        test_skip("this machine rounds in one way only");
     yula_loop *loop = test_loop();
     yula_coroutine *coroutine;
     int before = fegetround();

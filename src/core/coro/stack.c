@@ -24,10 +24,14 @@
 #include "loop/loop_i.h"
 
 #if YULA__HAVE_VALGRIND
+#include <valgrind/memcheck.h>
 #include <valgrind/valgrind.h>
 #else
 #define VALGRIND_STACK_REGISTER(low, high) 0
 #define VALGRIND_STACK_DEREGISTER(id) ((void)0)
+#define VALGRIND_DISABLE_ERROR_REPORTING ((void)0)
+#define VALGRIND_ENABLE_ERROR_REPORTING ((void)0)
+#define VALGRIND_MAKE_MEM_DEFINED(base, len) ((void)0)
 #endif
 
 #if YULA__ASAN
@@ -316,9 +320,13 @@ page_used(const char *page, size_t page_len)
     const uint64_t *word = (const uint64_t *)page;
     const uint64_t *end = (const uint64_t *)(page + page_len);
 
+    VALGRIND_DISABLE_ERROR_REPORTING; /* most of it lies below the stack pointer */
     while (word < end && *word == 0)
         word++;
-    return (size_t)((const char *)end - (const char *)word);
+    VALGRIND_ENABLE_ERROR_REPORTING;
+    size_t used = (size_t)((const char *)end - (const char *)word);
+    VALGRIND_MAKE_MEM_DEFINED(&used, sizeof(used));
+    return used;
 }
 
 /* Pages that were never touched are not there, and those that were began as
