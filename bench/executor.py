@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from harness import machine, process, report, stats
+from harness.case import PROGRAMS
 
-SCRIPT = str(process.BENCH / "servers" / "micro_cases.py")
+SCRIPT = str(PROGRAMS / "small_operations.py")
 CASES = {"executor": 1, "executor_100": 100}  # in flight
 TRIPS = 20_000  # of bare C
 LIMIT = 120  # seconds for one process
