@@ -60,9 +60,9 @@ class LoopExecutor(thread.ThreadPoolExecutor):
             started.start()
         finally:
             if started in threading.enumerate():  # so it is when Ctrl-C came during start()
-                self._threads.add(started)
+                self._threads.add(started)  # type: ignore[attr-defined]
                 # At exit each thread there is joined, when None was put into its queue.
-                thread._threads_queues[started] = self._work_queue
+                thread._threads_queues[started] = self._work_queue  # type: ignore[index]
 
     @classmethod
     def _submit_is_replaced(cls) -> bool:

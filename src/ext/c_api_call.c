@@ -125,8 +125,10 @@ request_deactivate(yulapy_request *request)
     if (request->next != NULL)
         request->next->prev = request->prev;
     request->future = request->callback = NULL;
-    (void)PyCapsule_SetContext(callback, NULL);
-    Py_DECREF(callback);
+    if (callback != NULL) {
+        (void)PyCapsule_SetContext(callback, NULL);
+        Py_DECREF(callback);
+    }
     return future;
 }
 

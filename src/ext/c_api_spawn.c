@@ -199,7 +199,7 @@ c_task_new(yula_python *python, const yula_task_options *options,
         c_task->options = *options;
     c_task->options.lane = YULA_LANE_NATIVE;
     if (c_task->options.name != NULL) {
-        strncpy(c_task->name, options->name, YULA_TASK_NAME_MAX);
+        strncpy(c_task->name, c_task->options.name, YULA_TASK_NAME_MAX);
         c_task->options.name = c_task->name;
     }
     c_task->main = main;

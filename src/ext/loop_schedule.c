@@ -189,7 +189,7 @@ yulapy_loop_from_keywords(PyObject *self, PyObject *const *args,
                           yulapy_method function, const char *method,
                           const char *const *names)
 {
-    PyObject *places[4];
+    PyObject *places[4] = {NULL};
     PyObject *rest = PyList_New(0); /* keywords that are not in names */
     PyObject *rest_names = NULL, *result = NULL;
     Py_ssize_t count = 0, given = kwnames ? PyTuple_GET_SIZE(kwnames) : 0;

@@ -49,7 +49,7 @@ op_stop_waiting(yulapy_stream_op *op)
     Py_CLEAR(op->iterator);
     PyObject *future = op->future;
     op->future = NULL;
-    if (op->woken && !reader->odd)
+    if (op->woken && reader != NULL && !reader->odd)
         yulapy_future_give_back((yulapy_loop *)reader->loop, future);
     else
         Py_XDECREF(future);

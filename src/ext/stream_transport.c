@@ -496,8 +496,8 @@ transport_schedule_lost(yulapy_transport *transport, PyObject *error)
 bool
 yulapy_transport_is_closing(yulapy_transport *transport)
 {
-    return transport->closing || (transport->stream != NULL &&
-                                  yula_stream_failed(transport->stream));
+    return transport->closing ||
+           (transport->stream != NULL && yula_stream_failed(transport->stream));
 }
 
 /* 0, or -1 with an exception (the loop is closed). */
@@ -621,8 +621,8 @@ yulapy_stream_transport_new(yulapy_loop *loop, int fd, PyObject *sock,
         yulapy_transport_adopt_protocol(transport, protocol) < 0)
         goto fail;
     yulapy_descriptor_forget(loop, fd);
-    int err = yula_stream_new(loop->core, YULA_LANE_HOST, fd, transport->ops, transport,
-                              &transport->stream);
+    int err = yula_stream_new(loop->core, YULA_LANE_HOST, fd, transport->ops,
+                              transport, &transport->stream);
     if (err < 0) {
         transport->stream = NULL;
         yulapy_raise_code(err);

@@ -28,7 +28,7 @@ typedef struct yulapy_transport {
     yula_work end;    /* connection_lost */
     unsigned lost;
     const yula_stream_ops *ops; /* by the kind of protocol */
-    bool direct; /* alloc's decision: read is for the reader itself */
+    bool direct;    /* alloc's decision: read is for the reader itself */
     bool buffered;  /* the protocol is a BufferedProtocol */
     bool connected; /* protocol knows us: connection_lost is due */
     bool begun;     /* begin has run */

@@ -67,8 +67,8 @@ struct yulapy_state {
     PyObject *failure;            /* module yula.failure */
     PyObject *breath;             /* an empty Python function (gil.c) */
     yulapy_switch_interval switch_interval;
-    PyObject *base_loop;  /* asyncio.selector_events.BaseSelectorEventLoop */
-    PyObject *names_loop; /* ('loop',), for keyword calls */
+    PyObject *base_loop;     /* asyncio.selector_events.BaseSelectorEventLoop */
+    PyObject *names_loop;    /* ('loop',), for keyword calls */
     PyObject *context_names; /* the ('context',) of somebody's calls, or NULL */
     bool server_takes_transport; /* Server._attach(transport): 3.13 */
 
@@ -135,7 +135,7 @@ struct yulapy_loop {
 
     /* future.c */
     PyObject *spare_futures[4];
-    unsigned spare_future; /* the one to be looked at next */
+    unsigned spare_future;     /* the one to be looked at next */
     PyObject *future_keywords; /* {'loop': self} */
 
     yulapy_gil gil;

@@ -167,7 +167,7 @@ loop_collect(yula_loop *loop, int64_t deadline_ns)
             loop->ahead->read(loop, events);
         if (released)
             loop->host->acquire(loop->host->arg);
-        if (!yula__list_empty(&loop->unsent))
+        if (loop->ahead != NULL && !yula__list_empty(&loop->unsent))
             loop->ahead->sent(loop);
     }
     loop->stats.turns++;
