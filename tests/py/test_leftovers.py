@@ -108,7 +108,8 @@ def report(tmp_path_factory):
     folder = tmp_path_factory.mktemp("planted")
     (folder / "test_planted.py").write_text(PLANTED)
     (folder / "pytest.ini").write_text("[pytest]\n")
-    shutil.copy(Path(__file__).with_name("conftest.py"), folder)
+    for name in ("conftest.py", "limits.py"):
+        shutil.copy(Path(__file__).with_name(name), folder)
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-rA", "--color=no"]
     done = subprocess.run([*command, folder], capture_output=True, text=True, cwd=folder)
     assert done.returncode == 1, done.stdout + done.stderr
