@@ -59,8 +59,10 @@ yulapy_future_new(yulapy_loop *loop)
     if (future == NULL)
         future = type->tp_new(type, loop->state->empty_tuple,
                               loop->future_keywords);
-    /* Without a keyword it takes the running loop, at half the price. */
-    bool running = loop->thread_id != NULL && loop->thread_id != Py_None;
+    /* Without a keyword it takes the loop that runs on this thread, at half the
+     * price: if that is ours. */
+    bool running = loop->thread_id != NULL && loop->thread_id != Py_None &&
+                   loop->core != NULL && yula_loop_on_own_thread(loop->core);
     if (future != NULL &&
         type->tp_init(future, loop->state->empty_tuple,
                       running ? NULL : loop->future_keywords) < 0)

@@ -9,6 +9,7 @@ import gc
 import inspect
 import socket
 import sys
+import threading
 import warnings
 import weakref
 
@@ -488,6 +489,36 @@ def test_a_coroutine_can_be_driven_by_hand(run):
             assert reader._waiter is None
 
     run(main())
+
+
+def test_a_reader_of_a_loop_in_another_thread_is_refused_and_not_waited_for(loop, loop_factory):
+    """Its future belongs to that loop: a task of this one is told so."""
+    ready, leave = threading.Event(), threading.Event()
+    readers = []
+
+    async def lend():
+        async with connected() as (reader, _, _):
+            readers.append(reader)
+            ready.set()
+            while not leave.is_set():
+                await asyncio.sleep(0.001)
+
+    async def borrow():
+        with pytest.raises(RuntimeError, match="attached to a different loop"):
+            await readers[0].read(1)
+
+    def serve():
+        with asyncio.Runner(loop_factory=loop_factory) as runner:
+            runner.run(lend())
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    ready.wait()
+    try:
+        loop.run_until_complete(borrow())
+    finally:
+        leave.set()
+        thread.join()
 
 
 # --- errors --------------------------------------------------------------------------------------
