@@ -13,6 +13,7 @@
  *  I1. WAITING: the part's `waiting` is this op, or the future is done.
  *  I2. DONE: the op holds nothing.
  */
+#include "awaitable.h"
 #include "streams.h"
 
 #if defined(Py_GIL_DISABLED)
@@ -195,23 +196,8 @@ static PyObject *
 op_send_method(PyObject *self, PyObject *value)
 {
     PyObject *result;
-    switch (op_send(self, value, &result)) {
-    case PYGEN_NEXT:
-        return result;
-    case PYGEN_RETURN:
-        if (result == Py_None) {
-            PyErr_SetNone(PyExc_StopIteration);
-        }
-        else {
-            PyObject *stop = PyObject_CallOneArg(PyExc_StopIteration, result);
-            if (stop != NULL)
-                yulapy_raise_exception(stop);
-        }
-        Py_DECREF(result);
-        return NULL;
-    default:
-        return NULL;
-    }
+    PySendResult sent = op_send(self, value, &result);
+    return yulapy_awaitable_sent(sent, result);
 }
 
 /* Raise StopIteration(value), stealing it. From 3.12 on the interpreter makes an
@@ -298,15 +284,7 @@ op_throw(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
         return result;
     }
     op_finish(op);
-    if (PyExceptionInstance_Check(args[0]))
-        PyErr_SetObject((PyObject *)Py_TYPE(args[0]), args[0]);
-    else if (PyExceptionClass_Check(args[0]))
-        PyErr_SetObject(args[0],
-                        nargs > 1 ? yulapy_none_to_null(args[1]) : NULL);
-    else
-        PyErr_SetString(PyExc_TypeError,
-                        "exceptions must be classes or instances deriving from "
-                        "BaseException");
+    yulapy_awaitable_raise(args, nargs);
     Py_DECREF(self);
     return NULL;
 }
@@ -328,12 +306,6 @@ op_close(PyObject *self, PyObject *unused)
 }
 
 static PyObject *
-op_await(PyObject *self)
-{
-    return Py_NewRef(self);
-}
-
-static PyObject *
 op_get_name(PyObject *self, void *unused)
 {
     return PyUnicode_FromString(((yulapy_stream_op *)self)->kind->name);
@@ -352,18 +324,6 @@ op_get_await(PyObject *self, void *unused)
     yulapy_stream_op *op = (yulapy_stream_op *)self;
     PyObject *awaited = op->status == OP_FOLLOWING ? op->iterator : op->future;
     return Py_NewRef(awaited != NULL ? awaited : Py_None);
-}
-
-static PyObject *
-op_get_running(PyObject *self, void *unused)
-{
-    Py_RETURN_FALSE;
-}
-
-static PyObject *
-op_get_none(PyObject *self, void *unused)
-{
-    Py_RETURN_NONE;
 }
 
 static PyObject *
@@ -398,15 +358,8 @@ static void
 op_finalize(PyObject *self)
 {
     yulapy_stream_op *op = (yulapy_stream_op *)self;
-    if (op->status != OP_CREATED)
-        return;
-    PyObject *error = yulapy_take_exception();
-    if (PyErr_WarnFormat(PyExc_RuntimeWarning, 1,
-                         "coroutine '%s' was never awaited",
-                         op->kind->qualified_name) < 0)
-        PyErr_WriteUnraisable(self);
-    if (error != NULL)
-        yulapy_raise_exception(error);
+    if (op->status == OP_CREATED)
+        yulapy_awaitable_warn(self, op->kind->qualified_name);
 }
 
 static void
@@ -494,9 +447,9 @@ static PyGetSetDef op_getset[] = {
     {"__name__", op_get_name, NULL, NULL, NULL},
     {"__qualname__", op_get_qualname, NULL, NULL, NULL},
     {"cr_await", op_get_await, NULL, NULL, NULL},
-    {"cr_running", op_get_running, NULL, NULL, NULL},
-    {"cr_frame", op_get_none, NULL, NULL, NULL},
-    {"cr_code", op_get_none, NULL, NULL, NULL},
+    {"cr_running", yulapy_awaitable_false, NULL, NULL, NULL},
+    {"cr_frame", yulapy_awaitable_none, NULL, NULL, NULL},
+    {"cr_code", yulapy_awaitable_none, NULL, NULL, NULL},
     {NULL},
 };
 
@@ -513,12 +466,12 @@ static PyType_Slot op_slots[] = {
     {Py_tp_traverse, op_traverse},
     {Py_tp_clear, op_clear},
     {Py_tp_repr, op_repr},
-    {Py_tp_iter, op_await},
+    {Py_tp_iter, yulapy_awaitable_self},
     {Py_tp_iternext, op_next},
     {Py_tp_methods, op_methods},
     {Py_tp_getset, op_getset},
     {Py_tp_members, op_members},
-    {Py_am_await, op_await},
+    {Py_am_await, yulapy_awaitable_self},
     {Py_am_send, op_send},
     {0, NULL},
 };
