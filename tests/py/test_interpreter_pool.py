@@ -187,6 +187,7 @@ async def main():
             await last
         except asyncio.CancelledError:
             print("cancelled")
+        await asyncio.sleep(0)      # the pool hears of it from a callback of the future
         let_go(fifo, "done")
         print(await busy, await call(executor, pool_jobs.square, 2))
     print(os.path.exists(ran))

@@ -195,6 +195,7 @@ async def main():
             await last
         except asyncio.CancelledError:
             print("cancelled")
+        await asyncio.sleep(0)      # the pool hears of it from a callback of the future
         let_go(fifo, "done")
         print(await busy, await asyncio.gather(*others))
     print(os.path.exists(ran))
