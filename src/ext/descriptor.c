@@ -16,6 +16,7 @@
 
 static void descriptor_on_event(yula_watcher *watcher, unsigned events,
                                 void *arg);
+static void descriptor_loop_closed(PyObject *self);
 
 int
 yulapy_descriptor_fd(PyObject *fileobj)
@@ -92,6 +93,28 @@ descriptor_find(yulapy_loop *loop, int fd)
     return yula__container_of(watcher, yulapy_descriptor, watcher);
 }
 
+/* The entry of an object that was closed before its reader or writer was
+ * removed. It has no number any more (the ValueError that is set says so), so
+ * the selectors module looks for the object itself, and so do we. NULL: there
+ * is none, and the exception stays. */
+static yulapy_descriptor *
+descriptor_find_closed(yulapy_loop *loop, const PyObject *fileobj)
+{
+    if (!PyErr_ExceptionMatches(PyExc_ValueError))
+        return NULL;
+    for (yulapy_held *held = loop->held.next; held != &loop->held;
+         held = held->next) {
+        if (held->loop_closed != descriptor_loop_closed)
+            continue;
+        yulapy_descriptor *descriptor = (yulapy_descriptor *)held->object;
+        if (descriptor->fileobj == fileobj) {
+            PyErr_Clear();
+            return descriptor;
+        }
+    }
+    return NULL;
+}
+
 /* TCP is asked about both directions once. Anything else reports a spurious
  * edge for every send, so writability is asked for only while someone waits. */
 static unsigned
@@ -121,6 +144,8 @@ descriptor_drop_handle(yulapy_descriptor *descriptor, int direction)
     if (handle == NULL)
         return;
     descriptor->handles[direction] = NULL;
+    if (descriptor->handles[!direction] == NULL)
+        Py_CLEAR(descriptor->fileobj);
     PyObject *result = PyObject_CallMethod(handle, "cancel", NULL);
     if (result == NULL)
         PyErr_WriteUnraisable(handle);
@@ -150,6 +175,7 @@ descriptor_loop_closed(PyObject *self)
     yulapy_descriptor *descriptor = (yulapy_descriptor *)self;
     yula_watcher_stop(&descriptor->watcher);
     Py_CLEAR(descriptor->sock_ref);
+    Py_CLEAR(descriptor->fileobj);
     Py_CLEAR(descriptor->handles[YULAPY_READ]);
     Py_CLEAR(descriptor->handles[YULAPY_WRITE]);
     for (int direction = 0; direction < 2; direction++)
@@ -286,6 +312,8 @@ yulapy_loop_add_reader(yulapy_loop *loop, PyObject *const *args,
         Py_DECREF(handle);
         goto fail;
     }
+    if (descriptor->fileobj == NULL && !PyLong_Check(args[0]))
+        descriptor->fileobj = Py_NewRef(args[0]);
     Py_DECREF(descriptor);
     if (before != NULL) {
         PyObject *result = PyObject_CallMethod(before, "cancel", NULL);
@@ -309,9 +337,11 @@ yulapy_loop_remove_reader(yulapy_loop *loop, PyObject *fileobj, bool writer)
     if (loop->core == NULL || loop->closed)
         Py_RETURN_FALSE;
     int fd = yulapy_descriptor_fd(fileobj);
-    if (fd < 0)
+    yulapy_descriptor *descriptor = fd >= 0
+                                        ? descriptor_find(loop, fd)
+                                        : descriptor_find_closed(loop, fileobj);
+    if (fd < 0 && descriptor == NULL)
         return NULL;
-    yulapy_descriptor *descriptor = descriptor_find(loop, fd);
     if (descriptor == NULL || descriptor->handles[direction] == NULL)
         Py_RETURN_FALSE;
     Py_INCREF(descriptor);
@@ -470,6 +500,7 @@ descriptor_traverse(PyObject *self, visitproc visit, void *arg)
     Py_VISIT(descriptor->handles[YULAPY_READ]);
     Py_VISIT(descriptor->handles[YULAPY_WRITE]);
     Py_VISIT(descriptor->sock_ref);
+    Py_VISIT(descriptor->fileobj);
     return 0;
 }
 
@@ -480,6 +511,7 @@ descriptor_clear(PyObject *self)
     Py_CLEAR(descriptor->handles[YULAPY_READ]);
     Py_CLEAR(descriptor->handles[YULAPY_WRITE]);
     Py_CLEAR(descriptor->sock_ref);
+    Py_CLEAR(descriptor->fileobj);
     return 0;
 }
 

@@ -276,20 +276,29 @@ loop_public_add_writer(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
     return handle != NULL ? Py_NewRef(Py_None) : NULL;
 }
 
+/* An object without a valid number belongs to no transport; it may have had
+ * one when its reader was added, so that removing it is not refused here. */
+static PyObject *
+loop_public_remove(PyObject *self, PyObject *fileobj, bool writer)
+{
+    if (loop_refuse_transport((yulapy_loop *)self, fileobj) < 0) {
+        if (!PyErr_ExceptionMatches(PyExc_ValueError))
+            return NULL;
+        PyErr_Clear();
+    }
+    return yulapy_loop_remove_reader((yulapy_loop *)self, fileobj, writer);
+}
+
 static PyObject *
 loop_public_remove_reader(PyObject *self, PyObject *fileobj)
 {
-    if (loop_refuse_transport((yulapy_loop *)self, fileobj) < 0)
-        return NULL;
-    return loop_remove_reader(self, fileobj);
+    return loop_public_remove(self, fileobj, false);
 }
 
 static PyObject *
 loop_public_remove_writer(PyObject *self, PyObject *fileobj)
 {
-    if (loop_refuse_transport((yulapy_loop *)self, fileobj) < 0)
-        return NULL;
-    return loop_remove_writer(self, fileobj);
+    return loop_public_remove(self, fileobj, true);
 }
 
 static PyObject *
@@ -672,6 +681,11 @@ static PyMethodDef loop_methods[] = {
     FAST_KEYWORDS(
         "sock_connect", yulapy_sock_connect,
         "sock_connect($self, sock, address)\n--\n\nAwait the connection."),
+    FAST_KEYWORDS(
+        "getaddrinfo", yulapy_loop_look_up,
+        "getaddrinfo($self, host, port, *, family=0, type=0, proto=0, "
+        "flags=0)\n--\n\nsocket.getaddrinfo(), for a literal at once, "
+        "else on a worker thread of the loop."),
     {"_getaddrinfo", yulapy_loop_getaddrinfo, METH_VARARGS, NULL},
     {"_getnameinfo", yulapy_loop_getnameinfo, METH_VARARGS, NULL},
     FAST("_listen", loop_listen, ""),

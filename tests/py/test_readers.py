@@ -205,6 +205,17 @@ def test_what_is_no_open_descriptor_is_refused(loop, wrong, error):
         loop.add_writer(wrong, print)
 
 
+@pytest.mark.parametrize("side", ["reader", "writer"])
+def test_what_was_added_for_an_object_is_removed_by_it_after_it_was_closed(loop, ends, side):
+    left, _ = ends  # AnyIO removes its readers in a callback, after the socket's close()
+    add, remove = getattr(loop, f"add_{side}"), getattr(loop, f"remove_{side}")
+    add(left, print)
+    left.close()
+    assert remove(left) is True
+    with pytest.raises(ValueError):
+        remove(left)
+
+
 def test_a_regular_file_is_refused_as_the_kernel_does(loop, tmp_path):
     with open(tmp_path / "file", "w+") as file:
         with pytest.raises(PermissionError):
