@@ -195,6 +195,47 @@ test_loop_by_hand(void)
     return loop_with_clock(test_clock);
 }
 
+bool test_locked;
+int test_releases;
+
+static void
+flag_release(void *arg)
+{
+    CHECK(test_locked);
+    test_locked = false;
+    test_releases++;
+}
+
+static void
+flag_acquire(void *arg)
+{
+    CHECK(!test_locked);
+    test_locked = true;
+}
+
+static int
+flag_breathe(void *arg)
+{
+    CHECK(test_locked);
+    return 0;
+}
+
+const yula_host test_host = {
+    .release = flag_release, .acquire = flag_acquire, .breathe = flag_breathe};
+
+yula_loop *
+test_loop_with_host(const yula_host *host)
+{
+    yula_loop_options options = {
+        .size = sizeof(options), .allocator = &test_allocator, .host = host};
+    yula_loop *loop = NULL;
+
+    test_locked = true;
+    test_releases = 0;
+    CHECK_EQ(yula_loop_new(&options, &loop), 0);
+    return loop;
+}
+
 void
 test_run_until(yula_loop *loop, const bool *flag)
 {

@@ -23,6 +23,16 @@ yula_loop *test_loop_by_hand(void);
 extern int64_t test_now_ns;
 int64_t test_clock(void *arg);
 
+/* A host whose lock is a flag: fails the test unless it is taken and given in
+ * turns, and held where the host is asked. */
+extern const yula_host test_host;
+extern bool test_locked;
+extern int test_releases;
+
+/* A loop with test_host, or with a table of the test's own that calls it. The
+ * lock is held at first. */
+yula_loop *test_loop_with_host(const yula_host *host);
+
 /* Run single turns that do not sleep until *flag is set (by a callback). For
  * what other threads or the kernel will do: sleeps in the poll in between. */
 void test_run_until(yula_loop *loop, const bool *flag);

@@ -16,29 +16,6 @@ enum {
     COUNT = YULA__AHEAD_EVENTS + 4
 };
 
-static bool locked;
-
-static void
-host_release(void *arg)
-{
-    CHECK(locked);
-    locked = false;
-}
-
-static void
-host_acquire(void *arg)
-{
-    CHECK(!locked);
-    locked = true;
-}
-
-static int
-host_breathe(void *arg)
-{
-    CHECK(locked);
-    return 0;
-}
-
 typedef struct crowd {
     yula_loop *loop;
     end ends[COUNT];
@@ -47,16 +24,9 @@ typedef struct crowd {
 static void
 crowd_begin(crowd *self, pair_cb pair, const yula_stream_ops *table)
 {
-    static const yula_host host = {.release = host_release,
-                                   .acquire = host_acquire,
-                                   .breathe = host_breathe};
-    yula_loop_options options = {
-        .size = sizeof(options), .allocator = &test_allocator, .host = &host};
-
-    locked = true;
     released = 0;
     on_release = NULL;
-    CHECK_EQ(yula_loop_new(&options, &self->loop), 0);
+    self->loop = test_loop_with_host(&test_host);
     for (int i = 0; i < COUNT; i++) {
         end *one = &self->ends[i];
         int fds[2];
@@ -83,7 +53,7 @@ crowd_end(crowd *self)
             close(self->ends[i].peer);
     }
     yula_loop_free(self->loop);
-    CHECK(locked);
+    CHECK(test_locked);
 }
 
 static void

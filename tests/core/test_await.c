@@ -278,6 +278,9 @@ TEST(connecting_and_accepting_survive_an_interruption_at_every_wait)
 
 /* --- names --------------------------------------------------------------- */
 
+static char ipv4[] = "127.0.0.1", ipv6[] = "::1", local[] = "localhost";
+static char nobody[] = "no such name";
+
 static int
 resolve_localhost(actor *self, void *arg)
 {
@@ -294,17 +297,17 @@ resolve_localhost(actor *self, void *arg)
 
 TEST(a_name_is_resolved)
 {
-    CHECK_EQ(actor_alone(resolve_localhost, "127.0.0.1"), AF_INET);
-    CHECK_EQ(actor_alone(resolve_localhost, "::1"), AF_INET6);
-    int family = actor_alone(resolve_localhost, "localhost");
+    CHECK_EQ(actor_alone(resolve_localhost, ipv4), AF_INET);
+    CHECK_EQ(actor_alone(resolve_localhost, ipv6), AF_INET6);
+    int family = actor_alone(resolve_localhost, local);
     CHECK(family == AF_INET || family == AF_INET6);
-    CHECK(actor_alone(resolve_localhost, "no such name") < YULA_EAI_BASE);
+    CHECK(actor_alone(resolve_localhost, nobody) < YULA_EAI_BASE);
 }
 
 static void
 scene_of_names(yula_loop *loop)
 {
-    static char *const names[] = {"127.0.0.1", "localhost"};
+    char *const names[] = {ipv4, local};
 
     for (int i = 0; i < 2; i++) {
         actor ann;
@@ -527,7 +530,7 @@ TEST(a_loop_freed_while_tasks_wait_lets_go_of_all_they_wait_for)
     actor_start(&actors[2], loop, "signal", next_signal, &signals);
     settle(loop);
     actor_start(&actors[3], loop, "connect", connect_once, &at);
-    actor_start(&actors[4], loop, "resolve", resolve_localhost, "localhost");
+    actor_start(&actors[4], loop, "resolve", resolve_localhost, local);
     actor_start(&actors[5], loop, "work", work_through_gate, &door);
     test_turn(loop); /* they have begun, no more */
     for (int i = 0; i < 6; i++)
@@ -609,8 +612,8 @@ TEST(a_failing_call_or_allocation_is_told_to_the_task)
     at.listening = test_listen(&at.addr, &at.addr_len);
     fault faults[] = {
         {.play = meet_oneself, .arg = &at, .error = ENFILE},
-        {.play = resolve_localhost, .arg = "127.0.0.1", .error = ENOMEM},
-        {.play = resolve_localhost, .arg = "localhost", .error = EAGAIN},
+        {.play = resolve_localhost, .arg = ipv4, .error = ENOMEM},
+        {.play = resolve_localhost, .arg = local, .error = EAGAIN},
         {.play = work_through_gate, .arg = &open, .error = EAGAIN},
     };
 

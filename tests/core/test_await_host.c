@@ -10,29 +10,6 @@
 #include "support.h"
 #include "test.h"
 
-static bool locked;
-
-static void
-host_release(void *arg)
-{
-    CHECK(locked);
-    locked = false;
-}
-
-static void
-host_acquire(void *arg)
-{
-    CHECK(!locked);
-    locked = true;
-}
-
-static int
-host_breathe(void *arg)
-{
-    CHECK(locked);
-    return 0;
-}
-
 /* --- everything that can be awaited -------------------------------------- */
 
 typedef struct visitor {
@@ -47,7 +24,7 @@ static void
 went_on(visitor *self, int result)
 {
     CHECK(result >= 0);
-    CHECK_EQ(locked, self->lane == YULA_LANE_HOST);
+    CHECK_EQ(test_locked, self->lane == YULA_LANE_HOST);
     self->done++;
 }
 
@@ -75,7 +52,7 @@ serve(yula_task *task, void *arg)
              ntohs(((struct sockaddr_in *)&addr)->sin_port));
     went_on(self, yula_mailbox_send(yula_task_loop(task), self->mailbox, port));
     int err = yula_conn_serve(yula_task_loop(task), fd, answer, self);
-    CHECK_EQ(locked, self->lane == YULA_LANE_HOST);
+    CHECK_EQ(test_locked, self->lane == YULA_LANE_HOST);
     close(fd);
     return err;
 }
@@ -112,7 +89,7 @@ visit(yula_task *task, void *arg)
     yula_group group;
     int fds[2];
 
-    CHECK_EQ(locked, self->lane == YULA_LANE_HOST);
+    CHECK_EQ(test_locked, self->lane == YULA_LANE_HOST);
     went_on(self, yula_task_yield(loop));
     went_on(self, yula_task_sleep(loop, 1000));
     went_on(self, yula_await_work(loop, on_a_worker, NULL));
@@ -134,17 +111,10 @@ visit(yula_task *task, void *arg)
 
 TEST(each_await_goes_on_in_the_lane_of_its_task)
 {
-    static const yula_host table = {.release = host_release,
-                                    .acquire = host_acquire,
-                                    .breathe = host_breathe};
-    yula_loop_options options = {
-        .size = sizeof(options), .allocator = &test_allocator, .host = &table};
     visitor visitors[] = {{.lane = YULA_LANE_NATIVE, .number = SIGUSR1},
                           {.lane = YULA_LANE_HOST, .number = SIGUSR2}};
-    yula_loop *loop;
+    yula_loop *loop = test_loop_with_host(&test_host);
 
-    locked = true;
-    CHECK_EQ(yula_loop_new(&options, &loop), 0);
     for (int i = 0; i < 2; i++) {
         yula_task_options task = {.size = sizeof(task),
                                   .lane = visitors[i].lane};
@@ -158,5 +128,5 @@ TEST(each_await_goes_on_in_the_lane_of_its_task)
         yula_mailbox_free(visitors[i].mailbox);
     }
     yula_loop_free(loop);
-    CHECK(locked);
+    CHECK(test_locked);
 }

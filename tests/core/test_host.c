@@ -11,10 +11,9 @@
 #include "support.h"
 #include "test.h"
 
-/* A fake interpreter: its lock must be taken and given in turns. */
+/* A fake interpreter. */
 static struct {
-    bool locked;
-    int acquires, releases, breaths;
+    int breaths;
     int verdict;      /* of the next breath */
     int lingers;      /* calls */
     int most_lingers; /* answered with true */
@@ -22,28 +21,12 @@ static struct {
     void (*on_linger)(void);
 } host;
 
-static void
-host_release(void *arg)
-{
-    CHECK(host.locked);
-    host.locked = false;
-    host.releases++;
-}
-
-static void
-host_acquire(void *arg)
-{
-    CHECK(!host.locked);
-    host.locked = true;
-    host.acquires++;
-}
-
 static int
 host_breathe(void *arg)
 {
     int verdict = host.verdict;
 
-    CHECK(host.locked);
+    CHECK(test_locked);
     host.breaths++;
     host.verdict = 0;
     return verdict;
@@ -52,7 +35,7 @@ host_breathe(void *arg)
 static bool
 host_linger(void *arg, int64_t *timeout_ns)
 {
-    CHECK(host.locked);
+    CHECK(test_locked);
     CHECK(*timeout_ns > 0);
     if (host.on_linger != NULL)
         host.on_linger();
@@ -64,26 +47,19 @@ host_linger(void *arg, int64_t *timeout_ns)
 static yula_loop *
 begin(void)
 {
-    static const yula_host table = {.release = host_release,
-                                    .acquire = host_acquire,
-                                    .breathe = host_breathe,
-                                    .linger = host_linger};
-    yula_loop_options options = {
-        .size = sizeof(options), .allocator = &test_allocator, .host = &table};
-    yula_loop *loop = NULL;
+    yula_host table = test_host;
 
+    table.breathe = host_breathe;
+    table.linger = host_linger;
     memset(&host, 0, sizeof(host));
-    host.locked = true;
-    CHECK_EQ(yula_loop_new(&options, &loop), 0);
-    return loop;
+    return test_loop_with_host(&table);
 }
 
 static void
 end(yula_loop *loop)
 {
     yula_loop_free(loop);
-    CHECK(host.locked);
-    CHECK_EQ(host.acquires, host.releases);
+    CHECK(test_locked);
 }
 
 static int native_count, host_count;
@@ -91,14 +67,14 @@ static int native_count, host_count;
 static void
 on_native(yula_work *work, void *arg)
 {
-    CHECK(!host.locked);
+    CHECK(!test_locked);
     native_count++;
 }
 
 static void
 on_host(yula_work *work, void *arg)
 {
-    CHECK(host.locked);
+    CHECK(test_locked);
     host_count++;
 }
 
@@ -134,7 +110,7 @@ TEST(host_work_alone_never_gives_the_lock_up)
         queue(loop, &works[i], YULA_LANE_HOST);
     CHECK_EQ(yula_loop_run(loop), 0);
     CHECK_EQ(host_count, 10);
-    CHECK_EQ(host.releases, 0);
+    CHECK_EQ(test_releases, 0);
     end(loop);
 }
 
@@ -148,14 +124,14 @@ TEST(a_burst_of_native_work_costs_one_release_and_one_acquire)
         queue(loop, &works[i], YULA_LANE_NATIVE);
     CHECK_EQ(yula_loop_run(loop), 0);
     CHECK_EQ(native_count, 100);
-    CHECK_EQ(host.releases, 1);
+    CHECK_EQ(test_releases, 1);
     end(loop);
 }
 
 static void
 on_timer(yula_timer *timer, void *arg)
 {
-    CHECK_EQ(host.locked, timer->work.lane == YULA_LANE_HOST);
+    CHECK_EQ(test_locked, timer->work.lane == YULA_LANE_HOST);
     host_count++;
 }
 
@@ -173,7 +149,7 @@ TEST(the_lock_is_given_up_for_a_sleep)
     }
     CHECK_EQ(yula_loop_run(loop), 0);
     CHECK_EQ(host_count, 2);
-    CHECK(host.releases >= 1);
+    CHECK(test_releases >= 1);
     end(loop);
 }
 
@@ -187,7 +163,7 @@ static void
 on_event(yula_watcher *watcher, unsigned events, void *arg)
 {
     watched *self = arg;
-    CHECK_EQ(host.locked, self->lane == YULA_LANE_HOST);
+    CHECK_EQ(test_locked, self->lane == YULA_LANE_HOST);
     self->count++;
     yula_watcher_stop(watcher);
 }
@@ -321,7 +297,7 @@ TEST(a_break_in_the_native_lane_leaves_the_lock_held)
     queue(loop, &second, YULA_LANE_NATIVE);
     queue(loop, &hosted, YULA_LANE_HOST);
     CHECK_EQ(yula_loop_run(loop), -9);
-    CHECK(host.locked);
+    CHECK(test_locked);
     CHECK_EQ(native_count, 1);
     CHECK_EQ(yula_loop_run(loop), 0);
     CHECK_EQ(native_count, 2);
@@ -345,7 +321,7 @@ TEST(the_loop_polls_with_the_lock_as_often_as_the_host_wants_before_it_sleeps)
     CHECK_EQ(yula_loop_step(loop, YULA_NEVER), 0);
     CHECK_EQ(host_count, 1);
     CHECK_EQ(host.lingers, 6);
-    CHECK_EQ(host.releases, 1);
+    CHECK_EQ(test_releases, 1);
     end(loop);
 }
 
@@ -362,7 +338,7 @@ TEST(a_timer_is_not_late_because_the_loop_polls)
         0);
     CHECK_EQ(yula_loop_step(loop, YULA_NEVER), 0);
     CHECK_EQ(host_count, 1);
-    CHECK_EQ(host.releases, 0);
+    CHECK_EQ(test_releases, 0);
     end(loop);
 }
 
@@ -381,7 +357,7 @@ TEST(an_event_found_while_polling_costs_no_release)
     test_send_all(fds[0], "x", 1);
     CHECK_EQ(yula_loop_step(loop, YULA_NEVER), 0);
     CHECK_EQ(one.count, 1);
-    CHECK_EQ(host.releases, 0);
+    CHECK_EQ(test_releases, 0);
     close(fds[0]);
     close(fds[1]);
     end(loop);
@@ -395,7 +371,7 @@ TEST(the_host_may_shorten_a_sleep)
     yula_loop_ref(loop);
     CHECK_EQ(yula_loop_step(loop, YULA_NEVER), 0); /* comes back */
     CHECK_EQ(host.lingers, 1);
-    CHECK_EQ(host.releases, 1);
+    CHECK_EQ(test_releases, 1);
     yula_loop_unref(loop);
     end(loop);
 }
@@ -450,7 +426,7 @@ TEST(a_break_while_polling_ends_the_turn_without_a_sleep)
     lingering = loop;
     host.on_linger = break_while_lingering;
     CHECK_EQ(yula_loop_step(loop, YULA_NEVER), -7);
-    CHECK_EQ(host.releases, 0);
+    CHECK_EQ(test_releases, 0);
     end(loop);
 }
 
@@ -468,7 +444,7 @@ post_both(void *arg)
 static void
 on_posted(yula_work *work, void *arg)
 {
-    CHECK_EQ(host.locked, work->lane == YULA_LANE_HOST);
+    CHECK_EQ(test_locked, work->lane == YULA_LANE_HOST);
     host_count++;
 }
 
@@ -491,7 +467,7 @@ TEST(posted_work_runs_in_its_lane)
 static void
 on_signal(yula_signal *signal, int number, void *arg)
 {
-    CHECK_EQ(host.locked, signal->work.lane == YULA_LANE_HOST);
+    CHECK_EQ(test_locked, signal->work.lane == YULA_LANE_HOST);
     host_count++;
     yula_signal_stop(signal);
 }
@@ -521,7 +497,7 @@ on_job(yula_job *job, void *arg)
 static void
 on_job_done(yula_job *job, int status, void *arg)
 {
-    CHECK_EQ(host.locked, job->work.lane == YULA_LANE_HOST);
+    CHECK_EQ(test_locked, job->work.lane == YULA_LANE_HOST);
     host_count++;
 }
 

@@ -274,7 +274,9 @@ host_breathe(void *arg)
 /* The pool gives the host's lock up for the wait: a job may need it to end. */
 TEST(freeing_the_loop_waits_for_running_jobs_and_forgets_waiting_ones)
 {
-    yula_host host = {host_release, host_acquire, host_breathe, NULL};
+    yula_host host = {.release = host_release,
+                      .acquire = host_acquire,
+                      .breathe = host_breathe};
     yula_loop_options options = {
         .size = sizeof(options), .allocator = &test_allocator, .host = &host};
     yula_loop *loop;
