@@ -163,6 +163,17 @@ class LoopBase(_AsyncioLoop):
     ) -> Coroutine[Any, Any, tuple[socket.socket, Any]]: ...
     def sock_connect(self, sock: socket.socket, address: _Address) -> Coroutine[Any, Any, None]: ...
 
+    def getaddrinfo(
+        self,
+        host: bytes | str | None,
+        port: bytes | str | int | None,
+        *,
+        family: int = 0,
+        type: int = 0,
+        proto: int = 0,
+        flags: int = 0,
+    ) -> Coroutine[Any, Any, list[Any]]: ...
+
     # --- names: None means that the socket module has to be asked ---
     def _getaddrinfo(
         self,

@@ -310,7 +310,7 @@ class Loop(_core.LoopBase, unix_events._UnixSelectorEventLoop):
     # Somebody who replaced socket.getaddrinfo wants it to be called; so does debug mode, which
     # times it.
 
-    async def getaddrinfo(
+    async def _look_up(
         self,
         host: bytes | str | None,
         port: bytes | str | int | None,
@@ -320,13 +320,13 @@ class Loop(_core.LoopBase, unix_events._UnixSelectorEventLoop):
         proto: int = 0,
         flags: int = 0,
     ) -> Any:
-        """socket.getaddrinfo(), for a literal at once, else on a worker thread of the loop."""
+        """What getaddrinfo() is, but for the literals that are answered in C."""
         found = None
         if not self._debug and base_events.socket.getaddrinfo is _getaddrinfo:  # type: ignore[attr-defined]
             found = self._getaddrinfo(host, port, family, type, proto, flags)
         if found is None:
-            return await super().getaddrinfo(
-                host, port, family=family, type=type, proto=proto, flags=flags
+            return await unix_events._UnixSelectorEventLoop.getaddrinfo(
+                self, host, port, family=family, type=type, proto=proto, flags=flags
             )
         return found if isinstance(found, list) else await found
 

@@ -37,6 +37,12 @@ state_import(yulapy_state *state)
         {&state->gaierror, "socket", "gaierror"},
         {&state->address_family, "socket", "AddressFamily"},
         {&state->socket_kind, "socket", "SocketKind"},
+        {&state->af_inet, "socket", "AF_INET"},
+        {&state->af_inet6, "socket", "AF_INET6"},
+        {&state->sock_stream, "socket", "SOCK_STREAM"},
+        {&state->sock_dgram, "socket", "SOCK_DGRAM"},
+        {&state->socket_names, "socket", "__dict__"},
+        {&state->getaddrinfo, "socket", "getaddrinfo"},
         {&state->buffered_protocol, "asyncio.protocols", "BufferedProtocol"},
         {&state->transport_socket, "asyncio.trsock", "TransportSocket"},
         {&state->extract_stack, "asyncio.format_helpers", "extract_stack"},
@@ -63,7 +69,8 @@ module_exec(PyObject *module)
 
     state->server_takes_transport = Py_Version >= 0x030d0000;
     state->empty_tuple = PyTuple_New(0);
-    if (state->empty_tuple == NULL)
+    state->empty_text = PyUnicode_FromString("");
+    if (state->empty_tuple == NULL || state->empty_text == NULL)
         return -1;
     /* ORDER yulapy_names */
 #define NAME_INTERN(name)                                                      \
@@ -76,6 +83,7 @@ module_exec(PyObject *module)
         yulapy_descriptor_add_type(module, state) < 0 ||
         yulapy_socket_op_add_type(module, state) < 0 ||
         yulapy_lookup_add_type(module, state) < 0 ||
+        yulapy_literal_add_type(module, state) < 0 ||
         yulapy_executor_add_types(module, state) < 0 ||
         yulapy_stream_transport_add_type(module, state) < 0 ||
         yulapy_listener_add_type(module, state) < 0 ||
@@ -94,6 +102,8 @@ module_exec(PyObject *module)
     X(future_type) X(futures) X(tasks) X(buffered_protocol)                    \
     X(transport_socket) X(extract_stack) X(socket_type) X(gaierror)            \
     X(address_family) X(socket_kind) X(lookup_type) X(worker_type)             \
+    X(literal_type) X(af_inet) X(af_inet6) X(sock_stream) X(sock_dgram)        \
+    X(socket_names) X(getaddrinfo) X(empty_text)                               \
     X(work_queue_type) X(failure) X(breath)                                    \
     X(empty_tuple) X(base_loop) X(names_loop) X(context_names)                 \
     X(switch_interval.get) X(switch_interval.set)

@@ -42,6 +42,7 @@ struct yulapy_state {
     PyTypeObject *listener_type;
     PyTypeObject *socket_op_type;
     PyTypeObject *lookup_type;
+    PyTypeObject *literal_type;
     PyTypeObject *worker_type;
     PyTypeObject *work_queue_type;
 
@@ -64,8 +65,12 @@ struct yulapy_state {
     PyObject *gaierror;           /* socket.gaierror */
     PyObject *address_family;     /* socket.AddressFamily */
     PyObject *socket_kind;        /* socket.SocketKind */
-    PyObject *failure;            /* module yula.failure */
-    PyObject *breath;             /* an empty Python function (gil.c) */
+    PyObject *af_inet, *af_inet6, *sock_stream, *sock_dgram; /* of socket */
+    PyObject *socket_names; /* the names of socket */
+    PyObject *getaddrinfo;  /* socket.getaddrinfo as it was at import */
+    PyObject *empty_text;
+    PyObject *failure; /* module yula.failure */
+    PyObject *breath;  /* an empty Python function (gil.c) */
     yulapy_switch_interval switch_interval;
     PyObject *base_loop;     /* asyncio.selector_events.BaseSelectorEventLoop */
     PyObject *names_loop;    /* ('loop',), for keyword calls */
@@ -81,7 +86,7 @@ struct yulapy_state {
     X(_start_worker) X(_submit_is_replaced)                                    \
     X(accept_failed) X(buffer_updated) X(call_at) X(cancel) X(close)           \
     X(connection_lost) X(connection_made) X(context) X(create_future)          \
-    X(data_received) X(done) X(eof_received) X(executor_failed) X(family) X(fatal_error) X(fileno) X(get_buffer)   \
+    X(data_received) X(done) X(eof_received) X(executor_failed) X(family) X(fatal_error) X(flags) X(getaddrinfo) X(_look_up) X(fileno) X(get_buffer)   \
     X(gettimeout) X(handle_failed) X(loop) X(pause_writing) X(peername)        \
     X(proto) X(resume_writing) X(run) X(run_in_executor) X(set_exception) X(set_result) X(setblocking)   \
     X(slow_call) X(socket) X(sockname) X(time) X(transport_unclosed) X(type)   \
@@ -269,6 +274,12 @@ PyObject *yulapy_received_bytes(yulapy_loop *loop, const void *base,
 PyObject *yulapy_received_shelf_bytes(yulapy_loop *loop, const void *base,
                                       size_t len);
 void yulapy_received_drop(yulapy_loop *loop);
+
+/* --- lookup_literal.c --- */
+int yulapy_literal_add_type(PyObject *module, yulapy_state *state);
+/* loop.getaddrinfo(host, port, *, family=0, type=0, proto=0, flags=0) */
+PyObject *yulapy_loop_look_up(PyObject *loop, PyObject *const *args,
+                              Py_ssize_t nargs, PyObject *names);
 
 /* --- lookup.c --- */
 int yulapy_lookup_add_type(PyObject *module, yulapy_state *state);

@@ -1,6 +1,7 @@
 """getaddrinfo and getnameinfo: as the socket module answers."""
 
 import asyncio
+import gc
 import socket
 
 import pytest
@@ -85,6 +86,69 @@ def test_a_socket_type_without_a_match_fails_as_in_the_socket_module(loop):
     same_answer(loop, "127.0.0.1", 80, type=socket.SOCK_STREAM, proto=socket.IPPROTO_UDP)
     same_answer(loop, "127.0.0.1", 80, type=socket.SOCK_RAW)
     same_answer(loop, "127.0.0.1", "http", type=socket.SOCK_SEQPACKET)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+@pytest.mark.parametrize("type", [socket.SOCK_STREAM, socket.SOCK_DGRAM])
+def test_the_answer_has_the_enumerations_of_the_socket_module(loop, host, type):
+    expected = socket.getaddrinfo(host, 80, type=type)
+    found = loop.run_until_complete(loop.getaddrinfo(host, 80, type=type))
+    assert repr(found) == repr(expected)
+
+
+def test_a_literal_can_be_looked_up_in_a_task(loop):
+    async def main():
+        lookup = loop.getaddrinfo("127.0.0.1", 80, type=socket.SOCK_STREAM)
+        assert asyncio.iscoroutine(lookup)
+        return await asyncio.wait_for(asyncio.create_task(lookup), 60)
+
+    expected = socket.getaddrinfo("127.0.0.1", 80, type=socket.SOCK_STREAM)
+    assert loop.run_until_complete(main()) == expected
+
+
+def test_a_literal_can_be_awaited_only_once(loop):
+    async def main():
+        lookup = loop.getaddrinfo("127.0.0.1", 80, type=socket.SOCK_STREAM)
+        await lookup
+        with pytest.raises(RuntimeError, match="already awaited"):
+            await lookup
+
+    loop.run_until_complete(main())
+
+
+def test_a_literal_that_is_never_awaited_is_warned_of(loop):
+    with pytest.warns(RuntimeWarning, match="getaddrinfo.* was never awaited"):
+        loop.getaddrinfo("127.0.0.1", 80, type=socket.SOCK_STREAM)
+        gc.collect()
+
+
+def test_a_literal_whose_lookup_was_closed_is_not_warned_of(loop):
+    loop.getaddrinfo("127.0.0.1", 80, type=socket.SOCK_STREAM).close()
+    lookup = loop.getaddrinfo("127.0.0.1", 80, type=socket.SOCK_STREAM)
+    with pytest.raises(KeyError):
+        lookup.throw(KeyError("why"))
+
+
+def test_a_replaced_getaddrinfo_is_called_for_literals_too(loop, monkeypatch):
+    answer = [("from", "the", "replacement")]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **kwargs: answer)
+    lookup = loop.getaddrinfo("127.0.0.1", 80, type=socket.SOCK_STREAM)
+    assert loop.run_until_complete(lookup) == answer
+
+
+def test_getaddrinfo_takes_no_unknown_keywords_and_no_third_argument(loop):
+    with pytest.raises(TypeError):
+        loop.getaddrinfo("127.0.0.1", 80, colour="red")
+    with pytest.raises(TypeError):
+        loop.getaddrinfo("127.0.0.1", 80, socket.AF_INET)
+
+
+def test_a_literal_is_refused_once_the_loop_is_closed(loop_factory):
+    loop = loop_factory()
+    loop.close()
+    lookup = loop.getaddrinfo("127.0.0.1", 80, type=socket.SOCK_STREAM)
+    with pytest.raises(RuntimeError, match="closed"):
+        lookup.send(None)
 
 
 def test_getaddrinfo_answers_many_at_once(loop):
