@@ -12,6 +12,7 @@
 #include <yula/cluster.h>
 #include <yula/conn.h>
 #include <yula/coroutine.h>
+#include <yula/datagram.h>
 #include <yula/err.h>
 #include <yula/group.h>
 #include <yula/listener.h>

@@ -81,6 +81,23 @@ yula__sys_sendmsg(int fd, const struct msghdr *message)
 }
 
 static inline ssize_t
+yula__sys_sendto(int fd, const void *base, size_t len,
+                 const struct sockaddr *addr, socklen_t addr_len)
+{
+    YULA__SYS_RETRY(
+        ssize_t, "sendto",
+        sendto(fd, base, len, MSG_NOSIGNAL | MSG_DONTWAIT, addr, addr_len))
+}
+
+/* Never waits. */
+static inline int
+yula__sys_recvmmsg(int fd, struct mmsghdr *messages, unsigned count)
+{
+    YULA__SYS_RETRY(int, "recvmmsg",
+                    recvmmsg(fd, messages, count, MSG_DONTWAIT, NULL))
+}
+
+static inline ssize_t
 yula__sys_read(int fd, void *base, size_t len)
 {
     YULA__SYS_RETRY(ssize_t, "read", read(fd, base, len))

@@ -101,6 +101,7 @@ yula_loop_free(yula_loop *loop)
         loop->ahead->fini(loop);
     yula__tasks_fini(loop); /* its works may have been in any list */
     yula__free(loop, loop->read_buffer);
+    yula__free(loop, loop->datagram_batch);
     yula__free(loop, loop);
 }
 

@@ -61,6 +61,8 @@ typedef struct yula__ahead {
  * lock's hand-overs cost more than the system calls made without it spare. */
 #define YULA__AHEAD_EVENTS 16
 
+typedef struct yula__datagram_batch yula__datagram_batch;
+
 struct yula_loop {
     /* ready.c: work that runs in the next batch, and the batch being run */
     yula__list ready[YULA__LANES];
@@ -120,6 +122,9 @@ struct yula_loop {
 
     /* io/stream.c: where streams without an alloc of their own receive */
     char *read_buffer; /* YULA_STREAM_READ_MAX bytes */
+
+    /* io/datagram.c: a batch that no socket delivers, or NULL */
+    yula__datagram_batch *datagram_batch;
 
     /* worker.c, signal.c: theirs alone; NULL until first used */
     yula_workers *workers;
