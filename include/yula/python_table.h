@@ -210,6 +210,18 @@
     MEMBER(yula_work_queue) \
     MEMBER(yula_worker_lost) \
     MEMBER(yula_worker_main) \
+    MEMBER(yula_datagram_arg) \
+    MEMBER(yula_datagram_fd) \
+    MEMBER(yula_datagram_free) \
+    MEMBER(yula_datagram_get_marks) \
+    MEMBER(yula_datagram_new) \
+    MEMBER(yula_datagram_of) \
+    MEMBER(yula_datagram_pressed) \
+    MEMBER(yula_datagram_queued) \
+    MEMBER(yula_datagram_send) \
+    MEMBER(yula_datagram_set_marks) \
+    MEMBER(yula_datagram_start) \
+    MEMBER(yula_datagram_stop) \
     /* the end of the table */
 /* clang-format on */
 
@@ -428,6 +440,18 @@ typedef struct yula_python_table {
 #define yula_work_queue YULA_PYTHON_USE(yula_work_queue)
 #define yula_worker_lost YULA_PYTHON_USE(yula_worker_lost)
 #define yula_worker_main YULA_PYTHON_USE(yula_worker_main)
+#define yula_datagram_arg YULA_PYTHON_USE(yula_datagram_arg)
+#define yula_datagram_fd YULA_PYTHON_USE(yula_datagram_fd)
+#define yula_datagram_free YULA_PYTHON_USE(yula_datagram_free)
+#define yula_datagram_get_marks YULA_PYTHON_USE(yula_datagram_get_marks)
+#define yula_datagram_new YULA_PYTHON_USE(yula_datagram_new)
+#define yula_datagram_of YULA_PYTHON_USE(yula_datagram_of)
+#define yula_datagram_pressed YULA_PYTHON_USE(yula_datagram_pressed)
+#define yula_datagram_queued YULA_PYTHON_USE(yula_datagram_queued)
+#define yula_datagram_send YULA_PYTHON_USE(yula_datagram_send)
+#define yula_datagram_set_marks YULA_PYTHON_USE(yula_datagram_set_marks)
+#define yula_datagram_start YULA_PYTHON_USE(yula_datagram_start)
+#define yula_datagram_stop YULA_PYTHON_USE(yula_datagram_stop)
 /* the end of the names */
 #endif
 
