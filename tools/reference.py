@@ -98,6 +98,10 @@ def take_comment(lines: list[str], at: int) -> tuple[list[str], int]:
     return comment_lines(lines[at : end + 1]), end + 1
 
 
+def keep_newlines(found: re.Match[str]) -> str:
+    return "\n" * found.group().count("\n")
+
+
 def take_declaration(lines: list[str], at: int) -> tuple[list[str], int]:
     """Up to the ';' or the end of the braces, whichever comes last."""
     if lines[at].startswith("#"):
@@ -106,8 +110,8 @@ def take_declaration(lines: list[str], at: int) -> tuple[list[str], int]:
             end += 1
         return lines[at : end + 1], end + 1
     depth = 0
-    for end in range(at, len(lines)):
-        code = re.sub(r"/\*.*?(?:\*/|$)", "", lines[end])
+    bare = re.sub(r"/\*.*?\*/", keep_newlines, "\n".join(lines[at:]), flags=re.DOTALL)
+    for end, code in enumerate(bare.split("\n"), at):
         depth += code.count("{") - code.count("}") + code.count("(") - code.count(")")
         if depth == 0 and code.rstrip().endswith((";", "}")):
             return lines[at : end + 1], end + 1
