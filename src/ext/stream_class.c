@@ -22,6 +22,12 @@ static const char *const reader_names[] = {
     "__anext__",      NULL};
 static const char *const writer_names[] = {
     "write", "writelines", "close", "is_closing", "drain", "wait_closed", NULL};
+/* ORDER yulapy_stream_fields */
+static const char *const reader_fields[] = {
+    "_limit",     "_loop",      "_buffer", "_waiter",
+    "_exception", "_transport", "_eof",    "_paused"};
+static const char *const writer_fields[] = {
+    "_transport", "_protocol", "_reader", "_loop", "_complete_fut"};
 static const char *const protocol_names[] = {
     "data_received",   "eof_received",      "_stream_reader",
     "pause_writing",   "resume_writing",    "_drain_helper",
@@ -160,9 +166,21 @@ yulapy_stream_asyncio_call(PyObject *self, const char *name,
 
 /* --- instances -------------------------------------------------------------- */
 
+/* What an instance has beside its fields, which is rare. */
+static int
+exchange_copy_rest(PyObject *dict, PyObject *part, PyObject *fields)
+{
+    if (PyDict_Update(part, dict) < 0)
+        return -1;
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(fields); i++)
+        if (PyDict_DelItem(part, PyTuple_GET_ITEM(fields, i)) < 0)
+            return -1;
+    return 0;
+}
+
 int
-yulapy_stream_exchange(PyObject *object, PyTypeObject *ours, PyObject *part,
-                       const char *const *taken)
+yulapy_stream_exchange(yulapy_streams *streams, PyObject *object,
+                       PyTypeObject *ours, PyObject *part, PyObject *fields)
 {
     PyObject *before = (PyObject *)Py_TYPE(object);
     PyObject *dict = PyObject_GenericGetDict(object, NULL);
@@ -170,17 +188,15 @@ yulapy_stream_exchange(PyObject *object, PyTypeObject *ours, PyObject *part,
 
     if (dict == NULL)
         return -1;
-    if (PyDict_Update(part, dict) < 0)
+    if (PyDict_GET_SIZE(dict) != PyTuple_GET_SIZE(fields) &&
+        exchange_copy_rest(dict, part, fields) < 0)
         goto done;
-    for (; *taken != NULL; taken++)
-        if (PyDict_DelItemString(part, *taken) < 0)
-            goto done;
-    if (PyObject_SetAttrString(object, "__class__", (PyObject *)ours) < 0)
+    if (PyObject_SetAttr(object, streams->str_class, (PyObject *)ours) < 0)
         goto done;
     err = PyObject_GenericSetDict(object, part, NULL);
     if (err < 0) {
         PyObject *error = yulapy_take_exception();
-        if (PyObject_SetAttrString(object, "__class__", before) < 0)
+        if (PyObject_SetAttr(object, streams->str_class, before) < 0)
             PyErr_WriteUnraisable(object);
         yulapy_raise_exception(error);
     }
@@ -282,8 +298,13 @@ yulapy_streams_adopt(yulapy_transport *transport, PyObject *protocol)
 static bool
 protocol_shadowed(yulapy_transport *transport)
 {
-    for (const char *const *name = protocol_names; *name != NULL; name++)
-        if (PyDict_GetItemString(transport->protocol_dict, *name) != NULL)
+    yulapy_streams *streams = transport->loop->state->streams;
+    PyObject *name, *original;
+    Py_ssize_t position = 0;
+
+    while (
+        PyDict_Next(streams->protocol.originals, &position, &name, &original))
+        if (PyDict_GetItem(transport->protocol_dict, name) != NULL)
             return true;
     transport->protocol_size = PyDict_GET_SIZE(transport->protocol_dict);
     return false;
@@ -309,6 +330,20 @@ yulapy_streams_direct(yulapy_transport *transport)
 
 /* --- the module's part ------------------------------------------------------ */
 
+static PyObject *
+interned_names(const char *const *names, Py_ssize_t count)
+{
+    PyObject *tuple = PyTuple_New(count);
+    for (Py_ssize_t i = 0; tuple != NULL && i < count; i++) {
+        PyObject *name = PyUnicode_InternFromString(names[i]);
+        if (name == NULL)
+            Py_CLEAR(tuple);
+        else
+            PyTuple_SET_ITEM(tuple, i, name);
+    }
+    return tuple;
+}
+
 int
 yulapy_streams_add_types(PyObject *module, yulapy_state *state)
 {
@@ -325,11 +360,15 @@ yulapy_streams_add_types(PyObject *module, yulapy_state *state)
     streams->str_paused = PyUnicode_InternFromString("_paused");
     streams->str_closed = PyUnicode_InternFromString("_closed");
     streams->str_reader_ref = PyUnicode_InternFromString("_stream_reader_wr");
+    streams->str_class = PyUnicode_InternFromString("__class__");
+    streams->reader_fields = interned_names(reader_fields, 8);
+    streams->writer_fields = interned_names(writer_fields, 5);
     streams->set_result = PyObject_GetAttr(state->future_type,
                                            state->str_set_result);
     if (streams->str_connection_lost == NULL || streams->str_paused == NULL ||
         streams->str_closed == NULL || streams->str_reader_ref == NULL ||
-        streams->set_result == NULL)
+        streams->str_class == NULL || streams->reader_fields == NULL ||
+        streams->writer_fields == NULL || streams->set_result == NULL)
         goto done;
     if (class_remember(&streams->reader, asyncio, "StreamReader", reader_names,
                        &streams->usable) < 0 ||
@@ -362,7 +401,8 @@ done:
     X(writer.asyncio) X(writer.ours) X(writer.originals)                       \
     X(protocol.asyncio) X(protocol.originals)                                  \
     X(reader_part_type) X(writer_part_type) X(op_type) X(set_result) X(stop)   \
-    X(str_connection_lost) X(str_paused) X(str_closed) X(str_reader_ref)
+    X(str_connection_lost) X(str_paused) X(str_closed) X(str_reader_ref)       \
+    X(str_class) X(reader_fields) X(writer_fields)
 /* clang-format on */
 
 int

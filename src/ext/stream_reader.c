@@ -527,20 +527,16 @@ yulapy_reader_shadowed(yulapy_reader *reader)
     return false;
 }
 
-static PyObject *
-reader_field(PyObject *dict, const char *name)
-{
-    return Py_XNewRef(PyDict_GetItemString(dict, name));
-}
-
 int
 yulapy_reader_adopt(yulapy_state *state, PyObject *object)
 {
-    static const char *const taken[] = {"_limit",  "_loop",      "_buffer",
-                                        "_waiter", "_exception", "_transport",
-                                        "_eof",    "_paused",    NULL};
+    PyObject *fields = state->streams->reader_fields;
     PyObject *dict = yulapy_stream_part(object);
     if (dict == NULL)
+        return 0;
+    PyObject *eof = yulapy_stream_field(dict, fields, YULAPY_READER_EOF);
+    PyObject *paused = yulapy_stream_field(dict, fields, YULAPY_READER_PAUSED);
+    if (eof == NULL || paused == NULL)
         return 0;
     PyObject *part = PyDict_Type.tp_new(state->streams->reader_part_type,
                                         state->empty_tuple, NULL);
@@ -548,18 +544,22 @@ yulapy_reader_adopt(yulapy_state *state, PyObject *object)
         return -1;
     yulapy_reader *reader = (yulapy_reader *)part;
     reader->state = state;
-    reader->limit = reader_field(dict, "_limit");
-    reader->loop = reader_field(dict, "_loop");
-    reader->buffer = reader_field(dict, "_buffer");
-    reader->waiter = reader_field(dict, "_waiter");
-    reader->exception = reader_field(dict, "_exception");
-    reader->transport = reader_field(dict, "_transport");
-    reader->eof = PyDict_GetItemString(dict, "_eof") == Py_True;
-    reader->paused = PyDict_GetItemString(dict, "_paused") == Py_True;
+#define TAKE(field, i)                                                         \
+    reader->field = Py_XNewRef(yulapy_stream_field(dict, fields, i))
+    TAKE(limit, YULAPY_READER_LIMIT);
+    TAKE(loop, YULAPY_READER_LOOP);
+    TAKE(buffer, YULAPY_READER_BUFFER);
+    TAKE(waiter, YULAPY_READER_WAITER);
+    TAKE(exception, YULAPY_READER_EXCEPTION);
+    TAKE(transport, YULAPY_READER_TRANSPORT);
+#undef TAKE
+    reader->eof = eof == Py_True;
+    reader->paused = paused == Py_True;
     reader_judge(reader);
     int adopted = reader->odd ? 0 : 1;
-    if (adopted && yulapy_stream_exchange(object, state->streams->reader.ours,
-                                          part, taken) < 0)
+    if (adopted &&
+        yulapy_stream_exchange(state->streams, object,
+                               state->streams->reader.ours, part, fields) < 0)
         adopted = -1;
     Py_DECREF(part);
     return adopted;

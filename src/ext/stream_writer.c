@@ -245,8 +245,7 @@ PyMethodDef yulapy_writer_methods[] = {
 static int
 writer_adopt(yulapy_state *state, PyObject *object)
 {
-    static const char *const taken[] = {"_transport",    "_protocol", "_reader",
-                                        "_complete_fut", "_loop",     NULL};
+    PyObject *fields = state->streams->writer_fields;
     PyObject *dict = yulapy_stream_part(object);
     if (dict == NULL || PyDict_GET_SIZE(dict) != 5)
         return 0;
@@ -256,18 +255,20 @@ writer_adopt(yulapy_state *state, PyObject *object)
         return -1;
     yulapy_writer *writer = (yulapy_writer *)part;
     writer->state = state;
-    writer->transport = Py_XNewRef(PyDict_GetItemString(dict, "_transport"));
-    writer->protocol = Py_XNewRef(PyDict_GetItemString(dict, "_protocol"));
-    writer->reader = Py_XNewRef(PyDict_GetItemString(dict, "_reader"));
-    writer->loop = Py_XNewRef(PyDict_GetItemString(dict, "_loop"));
-    writer->complete_fut = Py_XNewRef(
-        PyDict_GetItemString(dict, "_complete_fut"));
+#define TAKE(field, i)                                                         \
+    writer->field = Py_XNewRef(yulapy_stream_field(dict, fields, i))
+    TAKE(transport, YULAPY_WRITER_TRANSPORT);
+    TAKE(protocol, YULAPY_WRITER_PROTOCOL);
+    TAKE(reader, YULAPY_WRITER_READER);
+    TAKE(loop, YULAPY_WRITER_LOOP);
+    TAKE(complete_fut, YULAPY_WRITER_COMPLETE_FUT);
+#undef TAKE
     int err = 0;
     if (writer->transport != NULL && writer->protocol != NULL &&
         writer->reader != NULL && writer->loop != NULL &&
         writer->complete_fut != NULL)
-        err = yulapy_stream_exchange(object, state->streams->writer.ours, part,
-                                     taken);
+        err = yulapy_stream_exchange(state->streams, object,
+                                     state->streams->writer.ours, part, fields);
     Py_DECREF(part);
     return err;
 }
@@ -311,7 +312,8 @@ yulapy_writer_meet(yulapy_transport *transport)
         return;
     PyObject *dict = yulapy_stream_part(self);
     if (Py_IS_TYPE(self, state->streams->writer.asyncio) && dict != NULL &&
-        PyDict_GetItemString(dict, "_transport") ==
+        yulapy_stream_field(dict, state->streams->writer_fields,
+                            YULAPY_WRITER_TRANSPORT) ==
             transport_object(transport)) {
         transport->writer_tries = 0;
         if (writer_adopt(state, self) < 0)

@@ -39,8 +39,38 @@ struct yulapy_streams {
     yulapy_stream_op *free_ops; /* linked through owner */
     unsigned free_op_count;
     PyObject *str_connection_lost, *str_paused, *str_closed, *str_reader_ref;
+    PyObject *str_class;                     /* "__class__" */
+    PyObject *reader_fields, *writer_fields; /* tuples of names: ORDER below */
     bool usable; /* asyncio's classes are as we know them */
 };
+
+/* The attributes that a part has fields for, as in reader_fields and
+ * writer_fields. ORDER yulapy_stream_fields */
+enum {
+    YULAPY_READER_LIMIT,
+    YULAPY_READER_LOOP,
+    YULAPY_READER_BUFFER,
+    YULAPY_READER_WAITER,
+    YULAPY_READER_EXCEPTION,
+    YULAPY_READER_TRANSPORT,
+    YULAPY_READER_EOF,
+    YULAPY_READER_PAUSED
+};
+enum {
+    YULAPY_WRITER_TRANSPORT,
+    YULAPY_WRITER_PROTOCOL,
+    YULAPY_WRITER_READER,
+    YULAPY_WRITER_LOOP,
+    YULAPY_WRITER_COMPLETE_FUT
+};
+
+/* The value of the i-th of those names in an instance's own dictionary:
+ * borrowed, or NULL without an exception. */
+static inline PyObject *
+yulapy_stream_field(PyObject *dict, PyObject *fields, Py_ssize_t i)
+{
+    return PyDict_GetItem(dict, PyTuple_GET_ITEM(fields, i));
+}
 
 /* What a reader remembers; its attributes of the same names. */
 struct yulapy_reader {
@@ -84,11 +114,12 @@ PyObject *yulapy_stream_asyncio_call(PyObject *self, const char *name,
                                      PyObject *const *args, Py_ssize_t nargs,
                                      PyObject *kwnames);
 
-/* Give object the class `ours` and part as its dictionary. What else its
- * dictionary held moves into part. 0, or -1 with an exception and the object as
- * it was. */
-int yulapy_stream_exchange(PyObject *object, PyTypeObject *ours, PyObject *part,
-                           const char *const *taken);
+/* Give object the class `ours` and part as its dictionary. The attributes named
+ * in fields, all of which it has, are in part already; what else its dictionary
+ * held moves there. 0, or -1 with an exception and the object as it was. */
+int yulapy_stream_exchange(yulapy_streams *streams, PyObject *object,
+                           PyTypeObject *ours, PyObject *part,
+                           PyObject *fields);
 
 /* The dictionary of an instance, borrowed: our part of it, or a plain one. */
 static inline PyObject *
