@@ -222,6 +222,18 @@
     MEMBER(yula_datagram_set_marks) \
     MEMBER(yula_datagram_start) \
     MEMBER(yula_datagram_stop) \
+    MEMBER(yula_pipe_get_marks) \
+    MEMBER(yula_pipe_pressed) \
+    MEMBER(yula_pipe_queued) \
+    MEMBER(yula_pipe_reader_free) \
+    MEMBER(yula_pipe_reader_new) \
+    MEMBER(yula_pipe_reader_start) \
+    MEMBER(yula_pipe_reader_stop) \
+    MEMBER(yula_pipe_set_marks) \
+    MEMBER(yula_pipe_write) \
+    MEMBER(yula_pipe_writer_free) \
+    MEMBER(yula_pipe_writer_new) \
+    MEMBER(yula_pipe_writer_watch) \
     /* the end of the table */
 /* clang-format on */
 
@@ -452,6 +464,18 @@ typedef struct yula_python_table {
 #define yula_datagram_set_marks YULA_PYTHON_USE(yula_datagram_set_marks)
 #define yula_datagram_start YULA_PYTHON_USE(yula_datagram_start)
 #define yula_datagram_stop YULA_PYTHON_USE(yula_datagram_stop)
+#define yula_pipe_get_marks YULA_PYTHON_USE(yula_pipe_get_marks)
+#define yula_pipe_pressed YULA_PYTHON_USE(yula_pipe_pressed)
+#define yula_pipe_queued YULA_PYTHON_USE(yula_pipe_queued)
+#define yula_pipe_reader_free YULA_PYTHON_USE(yula_pipe_reader_free)
+#define yula_pipe_reader_new YULA_PYTHON_USE(yula_pipe_reader_new)
+#define yula_pipe_reader_start YULA_PYTHON_USE(yula_pipe_reader_start)
+#define yula_pipe_reader_stop YULA_PYTHON_USE(yula_pipe_reader_stop)
+#define yula_pipe_set_marks YULA_PYTHON_USE(yula_pipe_set_marks)
+#define yula_pipe_write YULA_PYTHON_USE(yula_pipe_write)
+#define yula_pipe_writer_free YULA_PYTHON_USE(yula_pipe_writer_free)
+#define yula_pipe_writer_new YULA_PYTHON_USE(yula_pipe_writer_new)
+#define yula_pipe_writer_watch YULA_PYTHON_USE(yula_pipe_writer_watch)
 /* the end of the names */
 #endif
 

@@ -19,6 +19,7 @@
 #include <yula/local.h>
 #include <yula/loop.h>
 #include <yula/mailbox.h>
+#include <yula/pipe.h>
 #include <yula/resolve.h>
 #include <yula/scope.h>
 #include <yula/signal.h>

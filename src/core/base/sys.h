@@ -109,6 +109,12 @@ yula__sys_write(int fd, const void *base, size_t len)
     YULA__SYS_RETRY(ssize_t, "write", write(fd, base, len))
 }
 
+static inline ssize_t
+yula__sys_writev(int fd, const struct iovec *pieces, int count)
+{
+    YULA__SYS_RETRY(ssize_t, "writev", writev(fd, pieces, count))
+}
+
 static inline int
 yula__sys_accept(int fd, struct sockaddr *addr, socklen_t *addr_len)
 {

@@ -31,17 +31,16 @@ static void queue_drop(yula_stream *stream);
 
 /* --- reading ------------------------------------------------------------- */
 
-/* Taken from the loop while in use: a nested turn inside read makes another. */
-static char *
-loop_buffer_take(yula_loop *loop)
+char *
+yula__read_buffer_take(yula_loop *loop)
 {
     char *buffer = loop->read_buffer;
     loop->read_buffer = NULL;
     return buffer != NULL ? buffer : yula__alloc(loop, YULA_STREAM_READ_MAX);
 }
 
-static void
-loop_buffer_put(yula_loop *loop, char *buffer)
+void
+yula__read_buffer_put(yula_loop *loop, char *buffer)
 {
     if (loop->read_buffer == NULL)
         loop->read_buffer = buffer;
@@ -116,14 +115,14 @@ static void
 stream_read_to_loop(yula_stream *stream)
 {
     yula_loop *loop = stream->loop;
-    char *buffer = loop_buffer_take(loop);
+    char *buffer = yula__read_buffer_take(loop);
 
     if (buffer == NULL) {
         stream_fail(stream, -ENOMEM, false);
         return;
     }
     stream_receive(stream, buffer, YULA_STREAM_READ_MAX);
-    loop_buffer_put(loop, buffer);
+    yula__read_buffer_put(loop, buffer);
 }
 
 static void

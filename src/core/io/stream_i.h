@@ -68,6 +68,11 @@ ssize_t yula__stream_send_once(yula_stream *stream, size_t room);
  * nothing is queued. Returns how much was sent, or needs not be any more. */
 size_t yula__stream_send_now(yula_stream *stream, const void *base, size_t len);
 
+/* The loop's read buffer, YULA_STREAM_READ_MAX bytes, or NULL. Taken from the
+ * loop while in use: a nested turn inside a callback makes another. */
+char *yula__read_buffer_take(yula_loop *loop);
+void yula__read_buffer_put(yula_loop *loop, char *buffer);
+
 #define YULA__STREAM_TROUBLE                                                   \
     (YULA_READ_CLOSED | YULA_HANGUP | YULA_ERROR | YULA_PRIORITY)
 
