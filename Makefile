@@ -30,6 +30,7 @@ BENCH_PACKAGES := $(RUN_PACKAGES) libssl-dev openssl pkg-config postgresql redis
 help:
 	@echo 'make run      a web server on yula, asyncio and uvloop under load: a table and a chart'
 	@echo 'make test     all tests: C, Python, CPython'"'"'s own asyncio tests, packaging'
+	@echo 'make test-libraries       the asyncio tests of AnyIO and redis-py, on yula and on asyncio'
 	@echo 'make build    the extension, in place, for $(VENV)/bin/python'
 	@echo 'make core     libyula and its C tests; needs no Python headers'
 	@echo 'make bench    yula beside all other event loops: five minutes, build/bench.html'
@@ -128,6 +129,11 @@ test-py: test-packages $(VENV)/.stamp-test build
 test-conformance: test-packages $(VENV)/.stamp-test build
 	$(AS_IN_TERMINAL) $(PY) -m pytest --quiet tests/conformance
 	$(AS_IN_TERMINAL) $(PY) tests/conformance/run.py $(ARGS)
+
+# The asyncio tests of other libraries (AnyIO, redis-py), on yula and on asyncio: fifteen minutes.
+.PHONY: test-libraries
+test-libraries: test-packages $(VENV)/.stamp-test build
+	@$(AS_IN_TERMINAL) $(PY) tests/libraries/run.py $(ARGS)
 
 .PHONY: asan
 asan: test-packages $(VENV)/.stamp-test
