@@ -1,8 +1,6 @@
 /* contention.c: see contention.h. */
 #include "contention.h"
 
-#include <stddef.h>
-
 /* A wait that long is no accident: interpreters switch every 5 ms unless they
  * are told otherwise, and a wait among threads that often let go is harmless. */
 #define CONTENTION_WAIT_NS 100000
@@ -15,10 +13,9 @@
 /* A debt is paid when the loop had the lock for HOLD_MIN_NS: each hand-over
  * costs tens of microseconds, also in caches that were warm (at a share of 0.25
  * and 100 connections, holding it for 0.3 ms cost a fifth of the requests). No
- * payment makes the loop wait for longer than DEBT_PAID_NS, unless it is less
- * than a switch of threads is worth, and no debt is above DEBT_MAX_NS: a
- * callback that computed for a second is not paid for with another second. What
- * the others had too much counts for a few switches only. */
+ * payment keeps the loop away for longer than DEBT_PAID_NS, and no debt is
+ * above DEBT_MAX_NS: a callback that computed for a second is not paid for with
+ * another second. What the others had too much counts for a few switches only. */
 #define HOLD_MIN_NS 1000000
 #define DEBT_MIN_NS 1000000
 #define DEBT_PAID_NS 20000000

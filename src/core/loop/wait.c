@@ -57,6 +57,15 @@ wait_linger(yula_loop *loop, int64_t deadline_ns, int64_t *timeout_ns)
 }
 
 static int
+wait_sleep(yula_loop *loop, int64_t timeout_ns)
+{
+    int events = wait_poll(loop, timeout_ns);
+    yula__inbox_awake(loop);
+    loop->stats.sleeps += timeout_ns > 0;
+    return events;
+}
+
+static int
 wait_asleep(yula_loop *loop, int64_t deadline_ns, int64_t timeout_ns,
             bool *released)
 {
@@ -72,10 +81,7 @@ wait_asleep(yula_loop *loop, int64_t deadline_ns, int64_t timeout_ns,
     *released = timeout_ns > 0 && host != NULL;
     if (*released)
         host->release(host->arg);
-    int events = wait_poll(loop, timeout_ns);
-    yula__inbox_awake(loop);
-    loop->stats.sleeps += timeout_ns > 0;
-    return events;
+    return wait_sleep(loop, timeout_ns);
 }
 
 /* What the batch wrote leaves without the lock; so does the poll. */
@@ -88,10 +94,7 @@ wait_after_sends(yula_loop *loop, int64_t timeout_ns, bool *released)
     *released = true;
     if (loop->ahead->send(loop))
         timeout_ns = 0;
-    int events = wait_poll(loop, timeout_ns);
-    yula__inbox_awake(loop);
-    loop->stats.sleeps += timeout_ns > 0;
-    return events;
+    return wait_sleep(loop, timeout_ns);
 }
 
 int
