@@ -24,22 +24,30 @@
 /* One read. More than that is bulk, and better received where it belongs. */
 #define AHEAD_BLOCK_LEN 16384
 
+struct yula__ahead_block {
+    ssize_t read;  /* what the read returned */
+    size_t at;     /* of it, delivered */
+    uint64_t turn; /* when */
+    char data[AHEAD_BLOCK_LEN];
+};
+typedef struct yula__ahead_block ahead_block;
+
 /* Free blocks that are kept (2 MiB). */
 #define AHEAD_BLOCKS_KEPT 128
 
-static char *
+static ahead_block *
 block_take(yula_loop *loop)
 {
     void **block = loop->ahead_blocks;
     if (block == NULL)
-        return yula__alloc(loop, AHEAD_BLOCK_LEN);
+        return yula__alloc(loop, sizeof(ahead_block));
     loop->ahead_blocks = *block;
     loop->ahead_block_count--;
-    return (char *)block;
+    return (ahead_block *)(void *)block;
 }
 
 static void
-block_put(yula_loop *loop, char *memory)
+block_put(yula_loop *loop, ahead_block *memory)
 {
     if (loop->ahead_block_count >= AHEAD_BLOCKS_KEPT) {
         yula__free(loop, memory);
@@ -59,6 +67,7 @@ ahead_fini(yula_loop *loop)
         loop->ahead_blocks = *block;
         yula__free(loop, block);
     }
+    yula__stream_chunks_fini(loop);
 }
 
 /* --- reading --------------------------------------------------------------- */
@@ -75,19 +84,20 @@ yula__ahead_drop(yula_stream *stream)
 ssize_t
 yula__ahead_take(yula_stream *stream, void *base, size_t len, bool *drained)
 {
-    ssize_t n = stream->ahead_read;
+    ahead_block *block = stream->ahead;
+    ssize_t n = block->read;
 
     *drained = false;
     if (n > 0) {
-        size_t rest = (size_t)n - stream->ahead_at;
+        size_t rest = (size_t)n - block->at;
         len = yula__smaller(len, rest);
-        memcpy(base, stream->ahead + stream->ahead_at, len);
-        stream->ahead_at += len;
+        memcpy(base, block->data + block->at, len);
+        block->at += len;
         if (len < rest)
             return (ssize_t)len;
         /* Delivered late, more may have come meanwhile. */
         *drained = n < AHEAD_BLOCK_LEN &&
-                   stream->ahead_turn + 1 == stream->loop->stats.turns;
+                   block->turn + 1 == stream->loop->stats.turns;
         n = (ssize_t)len;
     }
     yula__ahead_drop(stream);
@@ -101,10 +111,11 @@ ahead_read_stream(yula_stream *stream)
         stream->ahead = block_take(stream->loop);
     if (stream->ahead == NULL)
         return; /* without memory: read in its turn */
-    ssize_t n = yula__sys_recv(stream->fd, stream->ahead, AHEAD_BLOCK_LEN);
-    stream->ahead_read = n;
-    stream->ahead_at = 0;
-    stream->ahead_turn = stream->loop->stats.turns; /* counted after this */
+    ahead_block *block = stream->ahead;
+    ssize_t n = yula__sys_recv(stream->fd, block->data, AHEAD_BLOCK_LEN);
+    block->read = n;
+    block->at = 0;
+    block->turn = stream->loop->stats.turns; /* counted after this */
     stream->has_read_ahead = true;
     stream->bulk = n == AHEAD_BLOCK_LEN;
     stream->loop->stats.reads_ahead++;

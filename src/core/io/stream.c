@@ -177,6 +177,56 @@ yula_stream_stop(yula_stream *stream)
 /* --- the queue of chunks ------------------------------------------------- */
 
 static int
+queue_take_array(yula_stream *stream)
+{
+    yula_loop *loop = stream->loop;
+    void **array = loop->chunk_arrays;
+
+    if (array != NULL) {
+        loop->chunk_arrays = *array;
+        loop->chunk_array_count--;
+    }
+    else {
+        array = yula__alloc(loop,
+                            YULA__STREAM_FIRST_CHUNKS * sizeof(yula__chunk));
+    }
+    if (array == NULL)
+        return -ENOMEM;
+    stream->chunks = (yula__chunk *)(void *)array;
+    stream->chunk_capacity = YULA__STREAM_FIRST_CHUNKS;
+    return 0;
+}
+
+static void
+queue_put_array(yula_stream *stream)
+{
+    yula_loop *loop = stream->loop;
+    void **array = (void **)(void *)stream->chunks;
+
+    if (stream->chunk_capacity == YULA__STREAM_FIRST_CHUNKS &&
+        loop->chunk_array_count < YULA__STREAM_CHUNKS_KEPT) {
+        *array = loop->chunk_arrays;
+        loop->chunk_arrays = array;
+        loop->chunk_array_count++;
+    }
+    else {
+        yula__free(loop, array);
+    }
+    stream->chunks = NULL;
+    stream->chunk_capacity = 0;
+}
+
+void
+yula__stream_chunks_fini(yula_loop *loop)
+{
+    while (loop->chunk_arrays != NULL) {
+        void **array = loop->chunk_arrays;
+        loop->chunk_arrays = *array;
+        yula__free(loop, array);
+    }
+}
+
+static int
 queue_reserve(yula_stream *stream)
 {
     yula__chunk *items = stream->chunks;
@@ -184,6 +234,8 @@ queue_reserve(yula_stream *stream)
 
     if (stream->chunk_end < stream->chunk_capacity)
         return 0;
+    if (items == NULL)
+        return queue_take_array(stream);
     if (stream->chunk_first >= stream->chunk_capacity / 2) {
         memmove(items, items + stream->chunk_first, count * sizeof(*items));
     }
@@ -194,8 +246,7 @@ queue_reserve(yula_stream *stream)
         if (grown == NULL)
             return -ENOMEM;
         memcpy(grown, items + stream->chunk_first, count * sizeof(*items));
-        if (items != stream->first_chunks)
-            yula__free(stream->loop, items);
+        queue_put_array(stream);
         stream->chunks = grown;
         stream->chunk_capacity = capacity;
     }
@@ -208,11 +259,7 @@ static void
 queue_emptied(yula_stream *stream)
 {
     stream->chunk_first = stream->chunk_end = 0;
-    if (stream->chunks != stream->first_chunks) {
-        yula__free(stream->loop, stream->chunks);
-        stream->chunks = stream->first_chunks;
-        stream->chunk_capacity = YULA__STREAM_FIRST_CHUNKS;
-    }
+    queue_put_array(stream);
 }
 
 /* The chunk is out of the queue: whatever release does meets a whole queue. */
@@ -268,8 +315,11 @@ queue_push(yula_stream *stream, const char *base, size_t len, void *owner)
         return err;
     if (owner == NULL) {
         chunk.copy = yula__alloc(stream->loop, len);
-        if (chunk.copy == NULL)
+        if (chunk.copy == NULL) {
+            if (stream->chunk_end == 0)
+                queue_put_array(stream);
             return -ENOMEM;
+        }
         chunk.base = memcpy(chunk.copy, base, len);
     }
     stream->chunks[stream->chunk_end++] = chunk;
@@ -335,18 +385,12 @@ stream_write_failed(yula_stream *stream, int status)
     stream->write_status = status;
     /* Reported when the callback has returned, not from inside a write; no
      * later, or the owner hears of it a turn after asyncio's would. */
+    yula_work_cancel(&stream->deferred); /* there is nothing left to send */
     if (stream->loop->in_callback > 0)
-        yula_loop_defer(stream->loop, &stream->failure);
+        yula_loop_defer(stream->loop, &stream->deferred);
     else
-        yula_work_queue(stream->loop, &stream->failure);
+        yula_work_queue(stream->loop, &stream->deferred);
     queue_drop(stream);
-}
-
-static void
-stream_report_failure(yula_work *work, void *arg)
-{
-    yula_stream *stream = arg;
-    stream->ops->failed(stream, stream->write_status, true, stream->arg);
 }
 
 static void
@@ -432,15 +476,21 @@ yula_stream_flush(yula_stream *stream)
         stream_send(stream);
 }
 
-/* The end of the callback: send what it wrote, or let go of a freed stream. */
+/* The end of the callback: send what it wrote, say that this failed, or let go
+ * of a freed stream. */
 static void
 stream_deferred(yula_work *work, void *arg)
 {
     yula_stream *stream = arg;
-    if (stream->fd >= 0)
-        yula_stream_flush(stream);
-    else
+    int status = stream->write_status;
+
+    stream->write_status = 0;
+    if (stream->fd < 0)
         yula__free(stream->loop, stream);
+    else if (__builtin_expect(status < 0, 0))
+        stream->ops->failed(stream, status, true, stream->arg);
+    else
+        yula_stream_flush(stream);
 }
 
 /* Copying is only needed for what cannot be sent at once. Returns how much was
@@ -613,10 +663,7 @@ yula_stream_new(yula_loop *loop, yula_lane lane, int fd,
         (void)yula__sys_setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, 1);
     stream->low = YULA_STREAM_LOW;
     stream->high = YULA_STREAM_HIGH;
-    stream->chunks = stream->first_chunks;
-    stream->chunk_capacity = YULA__STREAM_FIRST_CHUNKS;
     yula_work_init(&stream->deferred, lane, stream_deferred, stream);
-    yula_work_init(&stream->failure, lane, stream_report_failure, stream);
     yula_watcher_init(loop, &stream->watcher, lane);
     unsigned interest = YULA_READABLE | YULA_EDGE;
     if (stream->tcp)
@@ -641,7 +688,6 @@ yula_stream_free(yula_stream *stream, bool close_fd)
     stream->reading = false;
     stream->failed = true; /* what a release writes is dropped */
     yula_watcher_stop(&stream->watcher);
-    yula_work_cancel(&stream->failure);
     yula_work_cancel(&stream->deferred);
     if (loop->resume == &stream->watcher.work)
         loop->resume = NULL;

@@ -6,8 +6,10 @@
 
 #include "loop/loop_i.h"
 
-/* A response of two or three pieces queues without an allocation. */
-#define YULA__STREAM_FIRST_CHUNKS 4
+/* The first array of chunks: a response of several pieces needs no larger one.
+ * An idle stream has none; those that were used wait with the loop. */
+#define YULA__STREAM_FIRST_CHUNKS 8
+#define YULA__STREAM_CHUNKS_KEPT 64
 
 typedef struct yula__chunk {
     const char *base; /* what is still to be sent */
@@ -33,25 +35,20 @@ struct yula_stream {
     bool sending; /* inside stream_send: a release may have come back */
     bool shutdown_wanted;
     bool shutdown_done;
-    int write_status;
+    int write_status; /* of a failure to be reported */
     size_t queued;
     size_t low, high;
     /* Flush at the end of the callback, or, on loop->unsent, at that of the
-     * batch; then: free. */
+     * batch; once failed: report that; then: free. */
     yula_work deferred;
-    yula_work failure;
     /* ahead.c */
-    char *ahead;         /* a block with what was read, or NULL */
-    ssize_t ahead_read;  /* what that read returned */
-    size_t ahead_at;     /* of it, delivered */
-    uint64_t ahead_turn; /* when */
-    ssize_t ahead_sent;  /* what that send returned */
+    struct yula__ahead_block *ahead; /* what was read, or NULL */
+    ssize_t ahead_sent;              /* what that send returned */
     bool has_read_ahead;
     bool has_sent_ahead;
     bool bulk;           /* the last read ahead was full: better read at once */
-    yula__chunk *chunks; /* [chunk_first, chunk_end) wait to be sent */
+    yula__chunk *chunks; /* [chunk_first, chunk_end) wait to be sent; or NULL */
     unsigned chunk_first, chunk_end, chunk_capacity;
-    yula__chunk first_chunks[YULA__STREAM_FIRST_CHUNKS];
 };
 
 static inline size_t
@@ -75,6 +72,9 @@ void yula__read_buffer_put(yula_loop *loop, char *buffer);
 
 #define YULA__STREAM_TROUBLE                                                   \
     (YULA_READ_CLOSED | YULA_HANGUP | YULA_ERROR | YULA_PRIORITY)
+
+/* stream.c: the loop is freed; no stream is left. */
+void yula__stream_chunks_fini(yula_loop *loop);
 
 /* ahead.c */
 extern const yula__ahead yula__stream_ahead;

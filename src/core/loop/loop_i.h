@@ -120,8 +120,11 @@ struct yula_loop {
     bool holds_sends; /* in this batch */
     bool large_batch; /* as YULA__AHEAD_EVENTS says */
 
-    /* io/stream.c: where streams without an alloc of their own receive */
+    /* io/stream.c: where streams without an alloc of their own receive, and
+     * free arrays of chunks, linked through their first word */
     char *read_buffer; /* YULA_STREAM_READ_MAX bytes */
+    void *chunk_arrays;
+    unsigned chunk_array_count;
 
     /* io/datagram.c: a batch that no socket delivers, or NULL */
     yula__datagram_batch *datagram_batch;
