@@ -141,6 +141,16 @@ class LoopBase(_AsyncioLoop):
         context: Context | None = None,
     ) -> StreamTransport: ...
 
+    def _make_datagram(
+        self,
+        sock: socket.socket,
+        protocol: asyncio.BaseProtocol,
+        address: Any,
+        waiter: asyncio.Future[None] | None,
+        extra: Mapping[str, Any] | None,
+        /,
+    ) -> DatagramTransport: ...
+
     # --- sock_*: not coroutines, but awaited like them (docs/compatibility.md) ---
     def sock_recv(self, sock: socket.socket, n: int) -> Coroutine[Any, Any, bytes]: ...
     def sock_recv_into(
@@ -225,6 +235,29 @@ class WorkQueue:
     def _forked(self) -> None: ...
 
 @final
+class DatagramTransport(transports._FlowControlMixin, asyncio.DatagramTransport):
+    """The transport of a UDP or Unix datagram socket. Made by the loop only."""
+
+    _extra: dict[str, Any]
+
+    @property
+    def _loop(self) -> asyncio.AbstractEventLoop: ...
+    @property
+    def _protocol(self) -> asyncio.BaseProtocol | None: ...
+    @property
+    def _address(self) -> Any: ...
+    @property
+    def _paused(self) -> bool: ...
+    @property
+    def _closing(self) -> bool: ...
+    @property
+    def _protocol_paused(self) -> bool: ...
+    @property
+    def _sock(self) -> socket.socket | None: ...
+    @property
+    def _sock_fd(self) -> int: ...
+    def _force_close(self, exc: BaseException | None, /) -> None: ...
+
 class StreamTransport(transports._FlowControlMixin):
     """The transport of a TCP or Unix stream connection. Made by the loop only."""
 

@@ -289,6 +289,31 @@ class Loop(_core.LoopBase, unix_events._UnixSelectorEventLoop):
         self._make_socket_transport(rawsock, ssl_protocol, extra=extra, server=server, **kwargs)
         return ssl_protocol._app_transport
 
+    def _make_datagram_transport(
+        self,
+        sock: socket.socket,
+        protocol: Any,
+        address: Any = None,
+        waiter: Any = None,
+        extra: Any = None,
+    ) -> Any:
+        # Of other families, and of a subclass of socket, asyncio's own makes more.
+        if (
+            type(sock) is socket.socket
+            and sock.type == socket.SOCK_DGRAM
+            and sock.family in (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX)
+        ):
+            return self._make_datagram(sock, protocol, address, waiter, extra)
+        return super()._make_datagram_transport(  # type: ignore[misc]
+            sock, protocol, address, waiter, extra
+        )
+
+    @staticmethod
+    def _datagram_address(sock: socket.socket, address: Any) -> Any:
+        """The address of a host by name, as sock.sendto() looks it up."""
+        host, port = address[:2]
+        return socket.getaddrinfo(host or "0.0.0.0", port, sock.family, sock.type)[0][4]
+
     async def _sendfile_native(self, transp: Any, file: Any, offset: int, count: int | None) -> int:
         if not isinstance(transp, _core.StreamTransport):
             sent: int = await super()._sendfile_native(transp, file, offset, count)

@@ -96,6 +96,9 @@ YULA_API int yula_datagram_send(yula_datagram *datagram, const void *base,
                                 size_t len, const struct sockaddr *addr,
                                 socklen_t addr_len);
 
+/* Drop what waits to be sent. Thread: loop.  Calls back: no. */
+YULA_API void yula_datagram_drop(yula_datagram *datagram);
+
 /* What waits to be sent: bytes, and YULA_DATAGRAM_WEIGHT for each datagram.
  * Thread: loop. */
 YULA_API size_t yula_datagram_queued(const yula_datagram *datagram);

@@ -234,6 +234,7 @@
     MEMBER(yula_pipe_writer_free) \
     MEMBER(yula_pipe_writer_new) \
     MEMBER(yula_pipe_writer_watch) \
+    MEMBER(yula_datagram_drop) \
     /* the end of the table */
 /* clang-format on */
 
@@ -476,6 +477,7 @@ typedef struct yula_python_table {
 #define yula_pipe_writer_free YULA_PYTHON_USE(yula_pipe_writer_free)
 #define yula_pipe_writer_new YULA_PYTHON_USE(yula_pipe_writer_new)
 #define yula_pipe_writer_watch YULA_PYTHON_USE(yula_pipe_writer_watch)
+#define yula_datagram_drop YULA_PYTHON_USE(yula_datagram_drop)
 /* the end of the names */
 #endif
 

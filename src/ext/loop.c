@@ -399,6 +399,7 @@ loop_close_core(yulapy_loop *loop)
     yulapy_handle_drop_free(loop);
     yulapy_future_drop_spare(loop);
     yulapy_received_drop(loop);
+    yulapy_addresses_drop(loop);
     yula_loop *core = loop->core;
     loop->core = NULL;
     yula_loop_free(core);
@@ -524,6 +525,7 @@ loop_clear(PyObject *self)
     Py_CLEAR(loop->own_executor);
     yulapy_future_drop_spare(loop);
     yulapy_received_drop(loop);
+    yulapy_addresses_drop(loop);
     return 0;
 }
 
@@ -657,6 +659,7 @@ static PyMethodDef loop_methods[] = {
     {"_make_socket_transport",
      (PyCFunction)(void (*)(void))loop_make_socket_transport,
      METH_VARARGS | METH_KEYWORDS, NULL},
+    FAST("_make_datagram", yulapy_loop_make_datagram, ""),
     FAST_KEYWORDS(
         "sock_recv", yulapy_sock_recv,
         "sock_recv($self, sock, n)\n--\n\nAwait up to n bytes; b'' at the end."),

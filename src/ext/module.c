@@ -86,6 +86,7 @@ module_exec(PyObject *module)
         yulapy_literal_add_type(module, state) < 0 ||
         yulapy_executor_add_types(module, state) < 0 ||
         yulapy_stream_transport_add_type(module, state) < 0 ||
+        yulapy_datagram_transport_add_type(module, state) < 0 ||
         yulapy_listener_add_type(module, state) < 0 ||
         yulapy_c_api_add(module) < 0 ||
         yulapy_streams_add_types(module, state) < 0 ||
@@ -98,7 +99,7 @@ module_exec(PyObject *module)
 #define STATE_OBJECTS(X)                                                       \
     X(loop_type) X(handle_type) X(timer_handle_type)                           \
     X(threadsafe_handle_type) X(stream_transport_type) X(descriptor_type)      \
-    X(listener_type) X(socket_op_type) X(handle_base) X(handle_base_run)       \
+    X(datagram_transport_type) X(listener_type) X(socket_op_type) X(handle_base) X(handle_base_run)       \
     X(future_type) X(futures) X(tasks) X(buffered_protocol)                    \
     X(transport_socket) X(extract_stack) X(socket_type) X(gaierror)            \
     X(address_family) X(socket_kind) X(lookup_type) X(worker_type)             \

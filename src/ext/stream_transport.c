@@ -648,5 +648,6 @@ PyObject *
 yulapy_transport_of_fd(yulapy_loop *loop, int fd)
 {
     yula_stream *stream = yula_stream_of(loop->core, fd);
-    return stream != NULL ? transport_object(yula_stream_arg(stream)) : NULL;
+    return stream != NULL ? transport_object(yula_stream_arg(stream))
+                          : yulapy_datagram_transport_of_fd(loop, fd);
 }

@@ -199,25 +199,24 @@ limit_bytes(PyObject *limit)
 }
 
 /* As transports._FlowControlMixin._set_write_buffer_limits. */
-PyObject *
-yulapy_transport_set_write_buffer_limits(PyObject *self, PyObject *args,
-                                         PyObject *kwargs)
+int
+yulapy_parse_limits(PyObject *args, PyObject *kwargs, size_t *low_out,
+                    size_t *high_out)
 {
     static char *names[] = {"high", "low", NULL};
-    yulapy_transport *transport = TRANSPORT(self);
     PyObject *high_arg = Py_None, *low_arg = Py_None;
 
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|OO", names, &high_arg,
                                      &low_arg))
-        return NULL;
+        return -1;
     Py_ssize_t high = (Py_ssize_t)YULA_STREAM_HIGH, low = 0;
     if (low_arg != Py_None && (low = limit_bytes(low_arg)) == -1 &&
         PyErr_Occurred())
-        return NULL;
+        return -1;
     if (high_arg != Py_None) {
         high = limit_bytes(high_arg);
         if (high == -1 && PyErr_Occurred())
-            return NULL;
+            return -1;
     }
     else if (low_arg != Py_None) {
         high = low > PY_SSIZE_T_MAX / 4 ? PY_SSIZE_T_MAX : 4 * low;
@@ -227,10 +226,24 @@ yulapy_transport_set_write_buffer_limits(PyObject *self, PyObject *args,
     if (high < low || low < 0) {
         PyErr_Format(PyExc_ValueError,
                      "high (%zd) must be >= low (%zd) must be >= 0", high, low);
-        return NULL;
+        return -1;
     }
+    *low_out = (size_t)low;
+    *high_out = (size_t)high;
+    return 0;
+}
+
+PyObject *
+yulapy_transport_set_write_buffer_limits(PyObject *self, PyObject *args,
+                                         PyObject *kwargs)
+{
+    yulapy_transport *transport = TRANSPORT(self);
+    size_t low, high;
+
+    if (yulapy_parse_limits(args, kwargs, &low, &high) < 0)
+        return NULL;
     if (transport->stream != NULL)
-        yula_stream_set_marks(transport->stream, (size_t)low, (size_t)high);
+        yula_stream_set_marks(transport->stream, low, high);
     Py_RETURN_NONE;
 }
 /* loop.sendfile() waits until everything written before is gone. */

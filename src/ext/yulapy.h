@@ -38,6 +38,7 @@ struct yulapy_state {
     PyTypeObject *timer_handle_type;
     PyTypeObject *threadsafe_handle_type; /* handle_type before 3.14 */
     PyTypeObject *stream_transport_type;
+    PyTypeObject *datagram_transport_type;
     PyTypeObject *descriptor_type;
     PyTypeObject *listener_type;
     PyTypeObject *socket_op_type;
@@ -76,6 +77,7 @@ struct yulapy_state {
     PyObject *names_loop;    /* ('loop',), for keyword calls */
     PyObject *context_names; /* the ('context',) of somebody's calls, or NULL */
     bool server_takes_transport; /* Server._attach(transport): 3.13 */
+    bool sends_empty_datagrams;  /* sendto(b""): 3.12 */
 
     PyObject *empty_tuple;
     /* interned names, ORDER yulapy_names */
@@ -86,7 +88,7 @@ struct yulapy_state {
     X(_start_worker) X(_submit_is_replaced)                                    \
     X(accept_failed) X(buffer_updated) X(call_at) X(cancel) X(close)           \
     X(connection_lost) X(connection_made) X(context) X(create_future)          \
-    X(data_received) X(done) X(eof_received) X(executor_failed) X(family) X(fatal_error) X(flags) X(getaddrinfo) X(_look_up) X(fileno) X(get_buffer)   \
+    X(data_received) X(datagram_received) X(done) X(eof_received) X(error_received) X(executor_failed) X(family) X(fatal_error) X(flags) X(getaddrinfo) X(_look_up) X(fileno) X(get_buffer)   \
     X(gettimeout) X(handle_failed) X(loop) X(pause_writing) X(peername)        \
     X(proto) X(resume_writing) X(run) X(run_in_executor) X(set_exception) X(set_result) X(setblocking)   \
     X(slow_call) X(socket) X(sockname) X(time) X(transport_unclosed) X(type)   \
@@ -137,6 +139,9 @@ struct yulapy_loop {
     PyObject *spare;
     size_t spare_capacity;
     struct yulapy_shelf *shelf;
+
+    /* datagram_address.c; NULL until a datagram came */
+    struct yulapy_addresses *addresses;
 
     /* future.c */
     PyObject *spare_futures[4];
@@ -308,6 +313,20 @@ PyObject *yulapy_stream_transport_new(yulapy_loop *loop, int fd, PyObject *sock,
                                       socklen_t peer_len);
 /* The transport that owns the descriptor (borrowed), or NULL. */
 PyObject *yulapy_transport_of_fd(yulapy_loop *loop, int fd);
+
+/* --- transport_write.c --- */
+/* The arguments of set_write_buffer_limits(high=None, low=None), bytes. 0, or -1
+ * with an exception. */
+int yulapy_parse_limits(PyObject *args, PyObject *kwargs, size_t *low,
+                        size_t *high);
+
+/* --- datagram_*.c: see datagram_transport.h --- */
+int yulapy_datagram_transport_add_type(PyObject *module, yulapy_state *state);
+PyObject *yulapy_loop_make_datagram(PyObject *loop, PyObject *const *args,
+                                    Py_ssize_t nargs);
+/* The datagram transport that owns the descriptor (borrowed), or NULL. */
+PyObject *yulapy_datagram_transport_of_fd(yulapy_loop *loop, int fd);
+void yulapy_addresses_drop(yulapy_loop *loop);
 
 /* --- stream_class.c --- */
 int yulapy_streams_add_types(PyObject *module, yulapy_state *state);

@@ -243,8 +243,8 @@ datagram_want_writable(yula_datagram *datagram, bool wanted)
     return yula_watcher_modify(&datagram->watcher, interest);
 }
 
-static void
-datagram_drop_queue(yula_datagram *datagram)
+void
+yula_datagram_drop(yula_datagram *datagram)
 {
     unsent *next = datagram->first;
 
@@ -494,7 +494,7 @@ yula_datagram_free(yula_datagram *datagram, bool close_fd)
     yula_timer_stop(&datagram->retry);
     if (loop->resume == &datagram->watcher.work)
         loop->resume = NULL;
-    datagram_drop_queue(datagram);
+    yula_datagram_drop(datagram);
     datagram_drop_batch(datagram);
     datagram->fd = -1;
     if (close_fd)
