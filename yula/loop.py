@@ -17,9 +17,10 @@ import socket
 import sys
 import threading
 import weakref
-from asyncio import base_events, sslproto, unix_events
+from asyncio import base_events, unix_events
 
 from . import _core, failure
+from .tls import SSLProtocol
 
 TYPE_CHECKING = False  # importing typing would cost a third of our import
 if TYPE_CHECKING:
@@ -276,7 +277,7 @@ class Loop(_core.LoopBase, unix_events._UnixSelectorEventLoop):
         ssl_shutdown_timeout: float | None = None,
         **kwargs: Any,
     ) -> Any:
-        ssl_protocol = sslproto.SSLProtocol(
+        ssl_protocol = SSLProtocol(
             self,
             protocol,
             sslcontext,

@@ -90,6 +90,7 @@ module_exec(PyObject *module)
         yulapy_listener_add_type(module, state) < 0 ||
         yulapy_c_api_add(module) < 0 ||
         yulapy_streams_add_types(module, state) < 0 ||
+        yulapy_tls_add_types(module, state) < 0 ||
         yulapy_loop_add_type(module, state) < 0)
         return -1;
     return PyModule_AddStringConstant(module, "version", YULA__VERSION);
@@ -117,7 +118,8 @@ module_traverse(PyObject *module, visitproc visit, void *arg)
 #define VISIT(field) Py_VISIT(state->field);
     STATE_OBJECTS(VISIT)
 #undef VISIT
-    return yulapy_streams_traverse(state, visit, arg);
+    int err = yulapy_tls_traverse(state, visit, arg);
+    return err != 0 ? err : yulapy_streams_traverse(state, visit, arg);
 }
 
 static int
@@ -131,6 +133,7 @@ module_clear(PyObject *module)
     YULAPY_NAMES(CLEAR_NAME)
 #undef CLEAR_NAME
     yulapy_streams_clear(state);
+    yulapy_tls_clear(state);
     return 0;
 }
 
@@ -139,6 +142,7 @@ module_free(void *module)
 {
     (void)module_clear(module);
     yulapy_streams_free(PyModule_GetState(module));
+    yulapy_tls_free(PyModule_GetState(module));
 }
 
 static PyModuleDef_Slot module_slots[] = {

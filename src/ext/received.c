@@ -17,7 +17,7 @@
  * objects is kept, as many as SHELF_SIZE, and of it the one before the last and
  * the oldest are looked at.
  */
-#include "yulapy.h"
+#include "tls.h"
 
 /* No more than this many times too large: what a receiver keeps shall not pin
  * much more memory than it says. */
@@ -126,6 +126,7 @@ yulapy_received_drop(yulapy_loop *loop)
 {
     struct yulapy_shelf *shelf = loop->shelf;
 
+    yulapy_tls_room_drop(loop);
     Py_CLEAR(loop->spare);
     loop->shelf = NULL;
     for (unsigned i = 0; shelf != NULL && i < SHELF_SIZE; i++)

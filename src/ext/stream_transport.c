@@ -13,6 +13,7 @@
 #include "descriptor.h"
 #include "stream_transport.h"
 #include "streams.h"
+#include "tls.h"
 
 static void transport_schedule_lost(yulapy_transport *transport,
                                     PyObject *error);
@@ -238,6 +239,27 @@ transport_on_read_into(yula_stream *stream, void *base, size_t len, void *arg)
     Py_DECREF(self);
 }
 
+/* For a TLS connection of ours: what buffer_updated() would be called for. */
+static void
+transport_on_read_tls(yula_stream *stream, void *base, size_t len, void *arg)
+{
+    yulapy_transport *transport = arg;
+    PyObject *self = Py_NewRef(transport_object(transport));
+    PyObject *context = Py_NewRef(transport->context);
+    int err = PyContext_Enter(context);
+
+    if (err == 0) {
+        err = yulapy_tls_receive((yulapy_tls *)transport->protocol, base, len);
+        if (PyContext_Exit(context) < 0)
+            err = -1;
+    }
+    if (err < 0)
+        yulapy_transport_fatal(
+            transport, "Fatal error: protocol.buffer_updated() call failed.");
+    Py_DECREF(context);
+    Py_DECREF(self);
+}
+
 void
 yulapy_transport_release_buffer(yulapy_transport *transport)
 {
@@ -365,6 +387,15 @@ static const yula_stream_ops transport_buffered_ops = {
     .alloc = transport_on_alloc,
     .read = transport_on_read_into,
     .unused = transport_on_unused,
+    .ended = transport_on_ended,
+    .failed = transport_on_failed,
+    .pressure = transport_on_pressure,
+    .drained = transport_on_drained,
+    .release = transport_on_release,
+};
+
+static const yula_stream_ops transport_tls_ops = {
+    .read = transport_on_read_tls,
     .ended = transport_on_ended,
     .failed = transport_on_failed,
     .pressure = transport_on_pressure,
@@ -553,7 +584,9 @@ yulapy_transport_adopt_protocol(yulapy_transport *transport, PyObject *protocol)
     if (reader < 0)
         return -1;
     transport->buffered = buffered > 0;
-    transport->ops = buffered ? &transport_buffered_ops
+    bool tls = yulapy_tls_of(transport->loop->state, protocol) != NULL;
+    transport->ops = tls        ? &transport_tls_ops
+                     : buffered ? &transport_buffered_ops
                      : reader ? &transport_reader_ops
                               : &transport_ops;
     Py_XSETREF(transport->protocol, Py_NewRef(protocol));

@@ -23,6 +23,7 @@
 
 typedef struct yulapy_streams yulapy_streams;
 typedef struct yulapy_reader yulapy_reader;
+typedef struct yulapy_tls_state yulapy_tls_state;
 
 /* Where the slots of asyncio's Handle classes are (handle.c). */
 typedef struct yulapy_handle_layout {
@@ -48,6 +49,7 @@ struct yulapy_state {
     PyTypeObject *work_queue_type;
 
     yulapy_streams *streams; /* asyncio's stream classes: streams.h */
+    yulapy_tls_state *tls;   /* of the ssl module: tls.h */
 
     yulapy_handle_layout handle;
     Py_ssize_t transport_extra_offset; /* BaseTransport._extra */
@@ -139,6 +141,7 @@ struct yulapy_loop {
     PyObject *spare;
     size_t spare_capacity;
     struct yulapy_shelf *shelf;
+    struct yulapy_tls_room *tls_room; /* tls_engine.c; or NULL */
 
     /* datagram_address.c; NULL until a datagram came */
     struct yulapy_addresses *addresses;
@@ -333,6 +336,12 @@ int yulapy_streams_add_types(PyObject *module, yulapy_state *state);
 int yulapy_streams_traverse(yulapy_state *state, visitproc visit, void *arg);
 void yulapy_streams_clear(yulapy_state *state);
 void yulapy_streams_free(yulapy_state *state);
+
+/* --- tls_protocol.c --- */
+int yulapy_tls_add_types(PyObject *module, yulapy_state *state);
+int yulapy_tls_traverse(yulapy_state *state, visitproc visit, void *arg);
+void yulapy_tls_clear(yulapy_state *state);
+void yulapy_tls_free(yulapy_state *state);
 
 /* --- listener.c --- */
 int yulapy_listener_add_type(PyObject *module, yulapy_state *state);

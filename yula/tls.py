@@ -1,0 +1,52 @@
+"""TLS connections: asyncio's state machine, with the records in C.
+
+The classes are asyncio's own with a C type beside them, which holds their attributes and does the
+work while a connection does nothing but send and receive: see src/ext/tls.h.
+"""
+
+from __future__ import annotations
+
+import os
+from asyncio import sslproto
+
+from . import _core
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+ENGINES = ("direct", "method", "asyncio")
+
+
+def engine_wanted() -> str:
+    """What YULA_TLS_ENGINE says; without it the best there is."""
+    wanted = os.environ.get("YULA_TLS_ENGINE") or "direct"
+    if wanted not in ENGINES:
+        raise ValueError(f"environment variable YULA_TLS_ENGINE: {wanted!r} is none of {ENGINES}")
+    return wanted
+
+
+class SSLTransport(_core.TLSTransportBase, sslproto._SSLProtocolTransport):
+    """The transport that an application sees."""
+
+
+class SSLProtocol(_core.TLSProtocolBase, sslproto.SSLProtocol):
+    """The protocol of the transport below."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._begin(engine_wanted())
+        # asyncio's __init__ makes a receive buffer of this size. Ours is the loop's; get_buffer()
+        # makes one if it is ever called.
+        self.max_size = 0
+        try:
+            super().__init__(*args, **kwargs)
+        finally:
+            del self.max_size
+
+    def _get_app_transport(self) -> Any:
+        if self._app_transport is None:
+            if self._app_transport_created:
+                raise RuntimeError("Creating _SSLProtocolTransport twice")
+            self._app_transport = SSLTransport(self._loop, self)
+            self._app_transport_created = True
+        return self._app_transport
