@@ -21,7 +21,6 @@ from pathlib import Path
 
 from harness import command, instructions, page, report, results, tools
 from harness.case import FULL, MINUTE, Case
-from harness.workloads.echo import Echo
 from workloads import clients, web_servers
 
 CASES = [*command.CASES, *web_servers.CASES, *clients.CASES]
@@ -33,7 +32,9 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="a selection, in five minutes")
     parser.add_argument("--no-c", action="store_true", help="leave the bare C servers out")
     parser.add_argument("--instructions", action="store_true",
-                        help="count them with valgrind too, in echo, tls and udp")  # fmt: skip
+                        help="count them with valgrind too: servers and clients")  # fmt: skip
+    parser.add_argument("--profiles", type=Path, metavar="FOLDER",
+                        help="with --instructions: leave CASE/LOOP.callgrind there")  # fmt: skip
     parser.add_argument("--page-of", type=Path, metavar="FILE",
                         help="measure nothing: make the --html page of an earlier --json")  # fmt: skip
     options = parser.parse_args()
@@ -48,12 +49,16 @@ def main() -> int:
     settings = tools.settings(no_c=options.no_c)
 
     def count(case: Case, summary: results.Summary) -> None:
-        if not options.instructions or not isinstance(case, Echo) or case.wire == "unix":
+        if not options.instructions or not instructions.can_count(case):
             return
         names = list(summary["loops"])
         failing = command.say_failure(case)
+        profiles = None
+        if options.profiles:
+            profiles = options.profiles.resolve() / case.name.replace("/", "-")
+            profiles.mkdir(parents=True, exist_ok=True)
         counted = instructions.count_all(
-            case, names, settings, say=report.progress, failing=failing
+            case, names, settings, profiles=profiles, say=report.progress, failing=failing
         )
         for name, each in counted.items():
             summary["loops"][name]["instructions"] = each

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,14 +30,23 @@ _RUNNING = re.compile(r"Uvicorn running on http://127\.0\.0\.1:(\d+)")
 _BUILT_IN = ("asyncio", "uvloop")  # names that every uvicorn knows; others go by import string
 
 
-def start(framework: str, loop: str, settings: Settings) -> child.Server:
+def start(
+    framework: str,
+    loop: str,
+    settings: Settings,
+    slowly: Callable[[list[str], int], list[str]] = lambda command, before: command,
+) -> child.Server:
+    """slowly: what else to put the command under, behind its first `before` words."""
     cpu, _ = machine.cpus()
+    before = len(settings.python) - 1
     if framework == "uvicorn":
         # aiofastnet's loop is made by a function of ours.
         env = [*settings.env, f"PYTHONPATH={PROGRAMS}"] if loop == "aiofastnet" else settings.env
-        return child.Server(loop, uvicorn(settings.python, loop), cpu, hello=False, env=env)
+        command = slowly(uvicorn(settings.python, loop), before)
+        return child.Server(loop, command, cpu, hello=False, env=env)
     script = str(process.BENCH / "servers" / "aiohttp_server.py")
-    return child.Server(loop, [*settings.python, script, "--loop", loop], cpu, env=settings.env)
+    command = slowly([*settings.python, script, "--loop", loop], before)
+    return child.Server(loop, command, cpu, env=settings.env)
 
 
 def uvicorn(

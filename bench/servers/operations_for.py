@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import contextlib
 import json
+import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 
@@ -45,6 +46,29 @@ async def measure(connect: Connect, options: argparse.Namespace) -> dict[str, ob
     return found
 
 
+async def step(connect: Connect, options: argparse.Namespace) -> None:
+    """Exactly so many operations, for valgrind: says "warm" before and "done" after them, and
+    waits for a line each time."""
+    left = 0
+
+    async def repeat(operation: Operation) -> None:
+        nonlocal left
+        number = 0
+        while left > 0:
+            left -= 1
+            await operation(number)
+            number += 1
+
+    async with contextlib.AsyncExitStack() as stack:
+        operations = [await stack.enter_async_context(connect(options))
+                      for _ in range(options.tasks)]  # fmt: skip
+        for count, word in ((4 * options.tasks, "warm"), (options.step, "done")):
+            left = count
+            await asyncio.gather(*[repeat(operation) for operation in operations])
+            print(word, flush=True)
+            sys.stdin.readline()
+
+
 def main(connections: dict[str, Connect]) -> None:
     """Parses the arguments, runs, prints a line of JSON. connections: by name of operation."""
     parser = argparse.ArgumentParser()
@@ -54,9 +78,14 @@ def main(connections: dict[str, Connect]) -> None:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--warmup", type=float, default=0.3)
     parser.add_argument("--seconds", type=float, default=1.0)
+    parser.add_argument("--step", type=int, metavar="OPERATIONS",
+                        help="exactly so many, instead of --seconds")  # fmt: skip
     options = parser.parse_args()
     connect = connections[options.operation]
     with asyncio.Runner(loop_factory=loops.factory(options.loop)) as runner:
+        if options.step is not None:
+            runner.run(step(connect, options))
+            return
         print(json.dumps(runner.run(measure(connect, options))), flush=True)
 
 

@@ -10,11 +10,12 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from harness import child, machine, process
+from harness import child, instructions, machine, process
 from harness.case import FULL, MINUTE, Case, Figure, Settings
 from harness.programs import loops
 
@@ -37,6 +38,7 @@ class Client(Case):
     operation: str
     tasks: int  # each with a connection of its own, one operation at a time
     level: int = FULL
+    counted_requests: int = 1_000
 
     def __post_init__(self) -> None:
         module, self.program = CLIENT[self.service]
@@ -51,12 +53,14 @@ class Client(Case):
         with service(self.service, settings) as self.where:
             yield
 
+    def command(self, name: str, settings: Settings) -> list[str]:
+        return [*settings.python, str(CLIENTS / self.program), "--loop", name,
+                "--operation", self.operation, "--tasks", str(self.tasks), *self.where]  # fmt: skip
+
     def measure(self, name: str, settings: Settings) -> dict[str, Any]:
         cpu, _ = machine.cpus()
-        command = [*settings.python, str(CLIENTS / self.program), "--loop", name,
-                   "--operation", self.operation, "--tasks", str(self.tasks),
-                   "--warmup", str(settings.warmup), "--seconds", str(settings.seconds),
-                   *self.where]  # fmt: skip
+        command = [*self.command(name, settings),
+                   "--warmup", str(settings.warmup), "--seconds", str(settings.seconds)]  # fmt: skip
         limit = settings.warmup + settings.seconds + settings.patience
         try:
             ran = subprocess.run(
@@ -73,6 +77,30 @@ class Client(Case):
         if not loops.is_of(result["loop"], name):
             raise child.ServerFailed(f"{name}: the loop is {result['loop']}")
         return result
+
+    @contextlib.contextmanager
+    def stepped(
+        self, name: str, settings: Settings, slowly: instructions.Slowly, requests: int
+    ) -> Iterator[instructions.Stepped]:
+        """The client is what is counted, and steps through by itself."""
+        cpu, _ = machine.cpus()
+        command = [*self.command(name, settings), "--step", str(requests)]
+        with tempfile.TemporaryFile(mode="w+") as said:
+            with subprocess.Popen(
+                child.pinned(cpu, slowly(command, len(settings.python) - 1)),
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said, text=True,
+                env=child.environment(settings.env),
+            ) as client:  # fmt: skip
+
+                def end() -> str:
+                    client.wait(instructions.LIMIT_S)
+                    said.seek(0)
+                    return said.read()
+
+                try:
+                    yield instructions.Stepped(client.pid, client, end)
+                finally:
+                    client.kill()
 
 
 @contextlib.contextmanager

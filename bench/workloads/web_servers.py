@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from harness import child, web
+from harness import child, instructions, process, web
 from harness.case import FULL, MINUTE, Case, Settings
 
 
@@ -15,6 +18,7 @@ class WebServer(Case):
     route: str
     level: int = FULL
     connections: int = 64
+    counted_requests: int = 2_000
 
     def __post_init__(self) -> None:
         self.name = f"{self.framework}/{self.route}"
@@ -35,6 +39,20 @@ class WebServer(Case):
                 raise child.ServerFailed(f"{name}: {result['errors']} requests failed, "
                                          f"{result['non_2xx']} had another status")  # fmt: skip
             return result
+
+    @contextlib.contextmanager
+    def stepped(
+        self, name: str, settings: Settings, slowly: instructions.Slowly, requests: int
+    ) -> Iterator[instructions.Stepped]:
+        with web.start(self.framework, name, settings, slowly) as server:
+            port = web.wait_until_listening(server, self.framework, instructions.LIMIT_S)
+            path, body, _ = web.ROUTES[self.route]
+            load = [sys.executable, str(process.BENCH / "servers" / "http_load.py"),
+                    "--port", str(port), "--path", path, "--requests", str(requests),
+                    "--connections", str(self.connections)]  # fmt: skip
+            load += [] if body is None else ["--body-len", str(len(body))]
+            with instructions.stepped_server(server, load) as stepped:
+                yield stepped
 
 
 CASES: list[Case] = [

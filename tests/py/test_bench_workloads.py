@@ -106,3 +106,29 @@ def test_an_operation_that_hangs_is_ended(monkeypatch):
     monkeypatch.setattr(case, "command", lambda *_: ["sh", "-c", "sleep 1000"])
     with pytest.raises(child.ServerFailed, match="no result in 0 s"):
         case.measure("yula", impatient)
+
+
+COUNTED = choose([*web_servers.CASES, *clients.CASES],
+                 ["uvicorn/plaintext", "aiohttp/echo", "redis/get/1", "aiohttp-client/get/1"], 0)  # fmt: skip
+
+
+@pytest.mark.parametrize("case", COUNTED, ids=lambda case: case.name)
+def test_a_workload_of_the_suite_can_be_stepped_through_for_valgrind(case):
+    """The client stops before and after exactly so many requests; valgrind itself is left out."""
+    lacks = case.lacks(settings(), installed(*case.modules))
+    if lacks:
+        pytest.skip(lacks)
+
+    def slowly(command, before):
+        return command
+
+    with (
+        case.prepared(settings()),
+        case.stepped("yula", settings(), slowly, 100) as stepped,
+    ):
+        for word in ("warm", "done"):
+            assert stepped.client.stdout.readline().strip() == word
+            stepped.client.stdin.write("\n")
+            stepped.client.stdin.flush()
+        assert stepped.client.wait(PATIENCE_S) == 0
+        assert "Traceback" not in stepped.end()
