@@ -140,7 +140,20 @@ class LoopBase(_AsyncioLoop):
         server: Any = None,
         context: Context | None = None,
     ) -> StreamTransport: ...
-
+    def _make_read_pipe_transport(
+        self,
+        pipe: Any,
+        protocol: asyncio.BaseProtocol,
+        waiter: asyncio.Future[Any] | None = None,
+        extra: Mapping[str, Any] | None = None,
+    ) -> ReadPipeTransport: ...
+    def _make_write_pipe_transport(
+        self,
+        pipe: Any,
+        protocol: asyncio.BaseProtocol,
+        waiter: asyncio.Future[Any] | None = None,
+        extra: Mapping[str, Any] | None = None,
+    ) -> WritePipeTransport: ...
     def _make_datagram(
         self,
         sock: socket.socket,
@@ -172,7 +185,6 @@ class LoopBase(_AsyncioLoop):
         self, sock: socket.socket
     ) -> Coroutine[Any, Any, tuple[socket.socket, Any]]: ...
     def sock_connect(self, sock: socket.socket, address: _Address) -> Coroutine[Any, Any, None]: ...
-
     def getaddrinfo(
         self,
         host: bytes | str | None,
@@ -233,6 +245,45 @@ class WorkQueue:
     def is_shut(self) -> bool: ...
     def worker(self) -> Callable[[], None] | None: ...
     def _forked(self) -> None: ...
+
+@final
+class ReadPipeTransport(asyncio.ReadTransport):
+    """The reading end of a pipe, a terminal or a socket. Made by the loop only."""
+
+    _extra: dict[str, Any]
+    _pipe: Any  # the file object; None once it is closed
+
+    @property
+    def _loop(self) -> asyncio.AbstractEventLoop | None: ...
+    @property
+    def _protocol(self) -> asyncio.BaseProtocol | None: ...
+    @property
+    def _fileno(self) -> int: ...
+    @property
+    def _paused(self) -> bool: ...
+    @property
+    def _closing(self) -> bool: ...
+
+@final
+class WritePipeTransport(transports._FlowControlMixin):
+    """The writing end of a pipe, a terminal or a socket. Made by the loop only."""
+
+    _extra: dict[str, Any]
+    _pipe: Any  # the file object; None once it is closed
+
+    @property
+    def _loop(self) -> asyncio.AbstractEventLoop | None: ...
+    @property
+    def _protocol(self) -> asyncio.BaseProtocol | None: ...
+    @property
+    def _fileno(self) -> int: ...
+    @property
+    def _conn_lost(self) -> int: ...
+    @property
+    def _closing(self) -> bool: ...
+    @property
+    def _protocol_paused(self) -> bool: ...
+    def write(self, data: ReadableBuffer, /) -> None: ...
 
 @final
 class DatagramTransport(transports._FlowControlMixin, asyncio.DatagramTransport):

@@ -76,6 +76,31 @@ def warn_lost_write() -> None:
     logger.warning("socket.send() raised exception.")
 
 
+def pipe_failed(transport: Any, exc: BaseException, message: str, reading: bool) -> None:
+    """As _fatal_error of asyncio's pipe transports; the caller closes the transport."""
+    loop = transport._loop
+    if isinstance(exc, OSError) and (not reading or exc.errno == errno.EIO):
+        if loop.get_debug():
+            logger.debug("%r: %s", transport, message, exc_info=exc)
+        return
+    loop.call_exception_handler(
+        {
+            "message": message,
+            "exception": exc,
+            "transport": transport,
+            "protocol": transport.get_protocol(),
+        }
+    )
+
+
+def pipe_closed_by_peer(transport: Any) -> None:
+    logger.info("%r was closed by peer", transport)
+
+
+def warn_lost_pipe_write() -> None:
+    logger.warning("pipe closed by peer or os.write(pipe, data) raised exception.")
+
+
 def accept_failed(loop: Loop, exc: BaseException, protocol: asyncio.BaseProtocol | None) -> None:
     """The protocol factory, or the transport of an accepted connection, failed.
 

@@ -659,6 +659,12 @@ static PyMethodDef loop_methods[] = {
     {"_make_socket_transport",
      (PyCFunction)(void (*)(void))loop_make_socket_transport,
      METH_VARARGS | METH_KEYWORDS, NULL},
+    {"_make_read_pipe_transport",
+     (PyCFunction)(void (*)(void))yulapy_loop_make_read_pipe,
+     METH_VARARGS | METH_KEYWORDS, NULL},
+    {"_make_write_pipe_transport",
+     (PyCFunction)(void (*)(void))yulapy_loop_make_write_pipe,
+     METH_VARARGS | METH_KEYWORDS, NULL},
     FAST("_make_datagram", yulapy_loop_make_datagram, ""),
     FAST_KEYWORDS(
         "sock_recv", yulapy_sock_recv,

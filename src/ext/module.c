@@ -87,6 +87,7 @@ module_exec(PyObject *module)
         yulapy_executor_add_types(module, state) < 0 ||
         yulapy_stream_transport_add_type(module, state) < 0 ||
         yulapy_datagram_transport_add_type(module, state) < 0 ||
+        yulapy_pipe_add_types(module, state) < 0 ||
         yulapy_listener_add_type(module, state) < 0 ||
         yulapy_c_api_add(module) < 0 ||
         yulapy_streams_add_types(module, state) < 0 ||
@@ -104,6 +105,7 @@ module_exec(PyObject *module)
     X(future_type) X(futures) X(tasks) X(buffered_protocol)                    \
     X(transport_socket) X(extract_stack) X(socket_type) X(gaierror)            \
     X(address_family) X(socket_kind) X(lookup_type) X(worker_type)             \
+    X(read_pipe_type) X(write_pipe_type)                                       \
     X(literal_type) X(af_inet) X(af_inet6) X(sock_stream) X(sock_dgram)        \
     X(socket_names) X(getaddrinfo) X(empty_text)                               \
     X(work_queue_type) X(failure) X(breath)                                    \

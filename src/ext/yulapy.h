@@ -40,6 +40,7 @@ struct yulapy_state {
     PyTypeObject *threadsafe_handle_type; /* handle_type before 3.14 */
     PyTypeObject *stream_transport_type;
     PyTypeObject *datagram_transport_type;
+    PyTypeObject *read_pipe_type, *write_pipe_type;
     PyTypeObject *descriptor_type;
     PyTypeObject *listener_type;
     PyTypeObject *socket_op_type;
@@ -282,6 +283,14 @@ PyObject *yulapy_received_bytes(yulapy_loop *loop, const void *base,
 PyObject *yulapy_received_shelf_bytes(yulapy_loop *loop, const void *base,
                                       size_t len);
 void yulapy_received_drop(yulapy_loop *loop);
+
+/* --- pipe_*.c: see pipe_transport.h --- */
+int yulapy_pipe_add_types(PyObject *module, yulapy_state *state);
+/* _make_read_pipe_transport(pipe, protocol, waiter=None, extra=None) */
+PyObject *yulapy_loop_make_read_pipe(PyObject *loop, PyObject *args,
+                                     PyObject *kwargs);
+PyObject *yulapy_loop_make_write_pipe(PyObject *loop, PyObject *args,
+                                      PyObject *kwargs);
 
 /* --- lookup_literal.c --- */
 int yulapy_literal_add_type(PyObject *module, yulapy_state *state);
