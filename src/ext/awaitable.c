@@ -1,5 +1,12 @@
 /* awaitable.c: see awaitable.h. */
 #include "awaitable.h"
+#include "streams.h"
+
+#if defined(Py_GIL_DISABLED) || PY_VERSION_HEX < 0x030c0000
+#define STOP_REUSE 0
+#else
+#define STOP_REUSE 1
+#endif
 
 PyObject *
 yulapy_awaitable_sent(PySendResult sent, PyObject *result)
@@ -18,6 +25,59 @@ yulapy_awaitable_sent(PySendResult sent, PyObject *result)
     }
     Py_DECREF(result);
     return NULL;
+}
+
+/* Raise StopIteration(value), stealing it. From 3.12 on the interpreter makes an
+ * exception of every one that is raised, only to take the value out again. So
+ * does this, once, and gives it a new value for as long as nobody else holds it.
+ */
+static void
+awaitable_stop(yulapy_state *state, PyObject *value)
+{
+#if STOP_REUSE
+    PyStopIterationObject *stop = (PyStopIterationObject *)state->streams->stop;
+    if (stop != NULL && Py_REFCNT(stop) == 1 && stop->traceback == NULL &&
+        stop->context == NULL) {
+        Py_XSETREF(stop->value, value);
+        PyErr_SetRaisedException(Py_NewRef((PyObject *)stop));
+        return;
+    }
+    PyObject *fresh = PyObject_CallOneArg(PyExc_StopIteration, value);
+    if (fresh != NULL) {
+        Py_XSETREF(state->streams->stop, Py_NewRef(fresh));
+        PyErr_SetRaisedException(fresh);
+    }
+#else
+    /* What can be its argument as it is, is. */
+    PyObject *stop = PyTuple_Check(value) || PyExceptionInstance_Check(value)
+                         ? PyObject_CallOneArg(PyExc_StopIteration, value)
+                         : Py_NewRef(value);
+    if (stop != NULL)
+        PyErr_SetObject(PyExc_StopIteration, stop);
+    Py_XDECREF(stop);
+#endif
+    Py_DECREF(value);
+}
+
+PyObject *
+yulapy_awaitable_next(yulapy_state *state, PySendResult sent, PyObject *result)
+{
+    if (sent == PYGEN_NEXT || result == NULL)
+        return result;
+    if (result == Py_None)
+        Py_DECREF(result);
+    else
+        awaitable_stop(state, result);
+    return NULL;
+}
+
+/* The value in there is the last result; free it when the next one comes. */
+void
+yulapy_awaitable_forget(yulapy_state *state)
+{
+    PyStopIterationObject *stop = (PyStopIterationObject *)state->streams->stop;
+    if (stop != NULL && Py_REFCNT(stop) == 1)
+        Py_CLEAR(stop->value);
 }
 
 void

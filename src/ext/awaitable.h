@@ -9,6 +9,14 @@
 /* What send(value) returns for the outcome of am_send. Steals result. */
 PyObject *yulapy_awaitable_sent(PySendResult sent, PyObject *result);
 
+/* The same for tp_iternext, which `await` calls: NULL without an exception stands
+ * for None. */
+PyObject *yulapy_awaitable_next(yulapy_state *state, PySendResult sent,
+                                PyObject *result);
+
+/* Let go of the last result that was returned, if we still hold it. */
+void yulapy_awaitable_forget(yulapy_state *state);
+
 /* Raise what throw(value) or throw(type, value, traceback) was given. */
 void yulapy_awaitable_raise(PyObject *const *args, Py_ssize_t nargs);
 

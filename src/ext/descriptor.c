@@ -77,7 +77,9 @@ waiters_wake(yulapy_descriptor *descriptor, int direction)
         yulapy_waiter *waiter = descriptor->waiters[direction].next;
         PyObject *future = Py_NewRef(waiter->future);
         yulapy_waiter_leave(waiter);
-        yulapy_future_resolve(descriptor->loop, future, Py_None, false);
+        if (yulapy_future_wake(descriptor->loop, future) < 0 &&
+            !yulapy_leaves_loop(descriptor->loop))
+            PyErr_WriteUnraisable(future);
         Py_DECREF(future);
     }
 }
@@ -370,26 +372,15 @@ yulapy_loop_watched_events(yulapy_loop *loop, PyObject *fileobj)
 
 /* --- sock_* ----------------------------------------------------------------- */
 
-static bool
-descriptor_is_for(const yulapy_descriptor *descriptor, PyObject *sock)
-{
-#if PY_VERSION_HEX >= 0x030d0000
-    PyObject *live = NULL;
-    (void)PyWeakref_GetRef(descriptor->sock_ref, &live);
-    Py_XDECREF(live); /* the caller holds the one we compare with */
-    return live == sock;
-#else
-    return PyWeakref_GET_OBJECT(descriptor->sock_ref) == sock;
-#endif
-}
-
 yulapy_descriptor *
 yulapy_descriptor_of_socket(yulapy_loop *loop, int fd, PyObject *sock)
 {
     yulapy_descriptor *descriptor = descriptor_find(loop, fd);
     if (descriptor == NULL || descriptor->sock_ref == NULL)
         return NULL;
-    if (descriptor_is_for(descriptor, sock))
+    /* A socket that is gone has told us (socket_gone), before another could be
+     * at its address. */
+    if (descriptor->sock == sock)
         return descriptor;
     descriptor_close(descriptor);
     return NULL;
@@ -421,6 +412,7 @@ descriptor_adopt_socket(yulapy_descriptor *descriptor, int fd, PyObject *sock)
     if (gone == NULL)
         return -1;
     descriptor->sock_ref = PyWeakref_NewRef(sock, gone);
+    descriptor->sock = sock;
     Py_DECREF(gone);
     descriptor->tcp = protocol == IPPROTO_TCP && type == SOCK_STREAM;
     descriptor->trouble = 0;

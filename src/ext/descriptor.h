@@ -30,6 +30,7 @@ typedef struct yulapy_descriptor {
     PyObject *handles[2];     /* reader and writer: Handle or NULL */
     PyObject *fileobj;        /* what they were added for, unless a number */
     PyObject *sock_ref;       /* weak, to the socket of sock_*, or NULL */
+    PyObject *sock;           /* that socket, to be compared with only */
     yulapy_waiter waiters[2]; /* list heads */
     bool ready[2];            /* may succeed; false only on proof */
     bool tcp;

@@ -75,7 +75,7 @@ handle_threadsafe(yulapy_state *state, PyObject *handle)
 PyObject *
 yulapy_handle_of_work(yula_work *work)
 {
-    if (work->cb == handle_work_run)
+    if (work->cb == handle_work_run || yulapy_future_is_work(work))
         return work->arg;
     yula_timer *timer = yula__timer_of_work(work);
     return timer != NULL && timer->cb == timer_handle_fire ? work->arg : NULL;
@@ -257,6 +257,19 @@ handle_run_is_patched(yulapy_state *state)
     return false;
 }
 
+bool
+yulapy_handle_needed(yulapy_loop *loop)
+{
+    return loop->debug || handle_run_is_patched(loop->state);
+}
+
+void
+yulapy_handle_report(yulapy_loop *loop, PyObject *handle, PyObject *exc)
+{
+    PyObject *args[] = {(PyObject *)loop, handle, exc};
+    yulapy_failure(loop, loop->state->str_handle_failed, args, 3);
+}
+
 static PyObject *
 handle_take_context(yulapy_loop *loop)
 {
@@ -332,8 +345,7 @@ yulapy_handle_run(yulapy_loop *loop, PyObject *handle)
         result = handle_call(loop, handle);
         if (result == NULL && !yulapy_leaves_loop(loop)) {
             PyObject *exc = yulapy_take_exception();
-            PyObject *args[] = {(PyObject *)loop, handle, exc};
-            yulapy_failure(loop, state->str_handle_failed, args, 3);
+            yulapy_handle_report(loop, handle, exc);
             Py_DECREF(exc);
             return;
         }

@@ -1,6 +1,6 @@
 /* loop_schedule.c: call_soon and its kin, timers, futures and tasks.
  *
- * A user's own time() or call_at(), in a subclass or on the instance, is
+ * A user's own time(), call_at() or call_soon(), in a subclass or on the instance, is
  * honoured, and looked for only when something has changed.
  */
 #include "yulapy.h"
@@ -78,7 +78,7 @@ yulapy_loop_check_debug(yulapy_loop *loop, PyObject *callback,
 
 /* --- time ---------------------------------------------------------------- */
 
-/* A user's own time() or call_at(): looked for again only when the type, or an
+/* A user's own time(), call_at() or call_soon(): looked for again only when the type, or an
  * attribute of the instance, has changed. */
 static int
 loop_is_overridden(yulapy_loop *loop, PyObject *name)
@@ -115,13 +115,17 @@ yulapy_loop_look_for_overrides(yulapy_loop *loop)
                              loop->type_version != 0,
                          1))
         return 0;
+    int call_soon = -1, call_at = -1;
     int time = loop_is_overridden(loop, loop->state->str_time);
-    int call_at = time < 0 ? -1
-                           : loop_is_overridden(loop, loop->state->str_call_at);
-    if (call_at < 0)
+    if (time >= 0)
+        call_at = loop_is_overridden(loop, loop->state->str_call_at);
+    if (call_at >= 0)
+        call_soon = loop_is_overridden(loop, loop->state->str_call_soon);
+    if (call_soon < 0)
         return -1;
     loop->time_overridden = (char)time;
     loop->call_at_overridden = (char)call_at;
+    loop->call_soon_overridden = (char)call_soon;
     loop->attribute_assigned = 0;
     loop->type_version = Py_TYPE(loop)->tp_version_tag;
     if (loop->core != NULL)

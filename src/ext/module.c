@@ -80,6 +80,7 @@ module_exec(PyObject *module)
 #undef NAME_INTERN
     if (state_import(state) < 0 || yulapy_gil_add(state) < 0 ||
         yulapy_handle_add_types(module, state) < 0 ||
+        yulapy_futures_add_type(module, state) < 0 ||
         yulapy_descriptor_add_type(module, state) < 0 ||
         yulapy_socket_op_add_type(module, state) < 0 ||
         yulapy_lookup_add_type(module, state) < 0 ||
@@ -121,6 +122,8 @@ module_traverse(PyObject *module, visitproc visit, void *arg)
     STATE_OBJECTS(VISIT)
 #undef VISIT
     int err = yulapy_tls_traverse(state, visit, arg);
+    if (err == 0)
+        err = yulapy_futures_traverse(state, visit, arg);
     return err != 0 ? err : yulapy_streams_traverse(state, visit, arg);
 }
 
@@ -134,6 +137,8 @@ module_clear(PyObject *module)
 #define CLEAR_NAME(name) Py_CLEAR(state->str_##name);
     YULAPY_NAMES(CLEAR_NAME)
 #undef CLEAR_NAME
+    yulapy_futures_clear(state);
+    yulapy_socket_op_drop_free(state);
     yulapy_streams_clear(state);
     yulapy_tls_clear(state);
     return 0;

@@ -77,7 +77,6 @@ yulapy_received_bytes(yulapy_loop *loop, const void *base, size_t len)
 #define SHELF_SIZE 128u
 /* Below, pymalloc is as quick; above, the copy is what costs. */
 #define SHELF_MIN 480u
-#define SHELF_MAX 4096u
 
 struct yulapy_shelf {
     unsigned next;
@@ -90,7 +89,7 @@ struct yulapy_shelf {
 PyObject *
 yulapy_received_shelf_bytes(yulapy_loop *loop, const void *base, size_t len)
 {
-    if (!SPARE_USABLE || len < SHELF_MIN || len > SHELF_MAX)
+    if (!SPARE_USABLE || len < SHELF_MIN || len > YULAPY_SHELF_MAX)
         return PyBytes_FromStringAndSize(base, (Py_ssize_t)len);
     struct yulapy_shelf *shelf = loop->shelf;
     if (shelf == NULL) {

@@ -1,13 +1,13 @@
 /* socket_ops.c: the awaitables of loop.sock_*().
  *
  * An operation is tried when it is first awaited, and its result returned
- * without suspending if it is there. Otherwise it waits on a real
- * asyncio.Future, for which tasks have a fast path, until the descriptor is
- * reported ready, and is tried again in the task's own step: nothing is
- * received for a task that was cancelled.
+ * without suspending if it is there. Otherwise it waits on a future until the
+ * descriptor is reported ready, and is tried again in the task's own step:
+ * nothing is received for a task that was cancelled.
  *
  *  I1. WAITING: the waiter is linked at the descriptor, or its future is done.
- *  I2. DONE: nothing is held but the loop.
+ *  I2. DONE: nothing is held but the loop. Of the last ones the memory is kept,
+ *      for the next: `sock` links them.
  *
  * A socket that is not exactly a socket.socket (ssl.SSLSocket, a mock) goes the
  * way of asyncio's own coroutine.
@@ -16,6 +16,15 @@
 
 #include "awaitable.h"
 #include "descriptor.h"
+
+#if defined(Py_GIL_DISABLED)
+#define OP_REUSE 0
+#else
+#define OP_REUSE 1
+#endif
+
+/* Free ops kept, each 192 bytes. */
+#define FREE_OPS 64
 
 typedef struct socket_op socket_op;
 
@@ -42,7 +51,6 @@ struct socket_op {
     yulapy_loop *loop;
     PyObject *sock;
     PyObject *argument; /* address of sendto and connect */
-    PyObject *iterator; /* of waiter.future, while waiting */
     PyObject *weaklist;
     yulapy_waiter waiter;
     Py_buffer view;   /* what is sent, or received into */
@@ -98,8 +106,12 @@ op_buffer(socket_op *op, const yulapy_descriptor *descriptor, size_t *len,
 static PyObject *
 op_received(socket_op *op, const void *base, size_t n, PyObject *own)
 {
-    if (own == NULL)
-        return yulapy_received_bytes(op->loop, base, n);
+    if (own == NULL) {
+        yulapy_awaitable_forget(op->loop->state);
+        return n <= YULAPY_SHELF_MAX
+                   ? yulapy_received_shelf_bytes(op->loop, base, n)
+                   : yulapy_received_bytes(op->loop, base, n);
+    }
     (void)_PyBytes_Resize(&own, (Py_ssize_t)n);
     return own;
 }
@@ -383,13 +395,40 @@ static const op_kind kind_connect = {"sock_connect", YULAPY_WRITE, op_connect};
 
 /* --- the awaitable ----------------------------------------------------------- */
 
+/* Whether socket.socket.fileno is _socket's own, whose function is then known. */
+static bool
+socket_class_is_plain(yulapy_state *state)
+{
+    PyTypeObject *type = (PyTypeObject *)state->socket_type;
+    if (__builtin_expect(type->tp_version_tag == state->socket_version &&
+                             state->socket_version != 0,
+                         1))
+        return state->socket_fileno != NULL;
+    PyObject *fileno = PyObject_GetAttr((PyObject *)type, state->str_fileno);
+    state->socket_fileno = NULL;
+    if (fileno == NULL) {
+        PyErr_Clear(); /* deleted: the call says so */
+        return false;
+    }
+    if (Py_IS_TYPE(fileno, &PyMethodDescr_Type)) {
+        PyMethodDef *method = ((PyMethodDescrObject *)fileno)->d_method;
+        if (method->ml_flags == METH_NOARGS)
+            state->socket_fileno = method->ml_meth;
+    }
+    Py_DECREF(fileno);
+    state->socket_version = type->tp_version_tag;
+    return state->socket_fileno != NULL;
+}
+
 static void
 op_finish(socket_op *op)
 {
     op->state = OP_DONE;
     yulapy_waiter_leave(&op->waiter);
-    Py_CLEAR(op->waiter.future);
-    Py_CLEAR(op->iterator);
+    PyObject *future = op->waiter.future;
+    op->waiter.future = NULL;
+    if (future != NULL)
+        yulapy_future_give_back(op->loop, future);
     if (op->view.obj != NULL)
         PyBuffer_Release(&op->view);
     Py_CLEAR(op->argument);
@@ -400,8 +439,12 @@ op_finish(socket_op *op)
 static int
 op_fd(socket_op *op)
 {
-    PyObject *number = PyObject_CallMethodNoArgs(op->sock,
-                                                 op->loop->state->str_fileno);
+    yulapy_state *state = op->loop->state;
+    /* What socket.fileno() comes to: the C function of _socket's class. */
+    PyObject *number = socket_class_is_plain(state)
+                           ? state->socket_fileno(op->sock, NULL)
+                           : PyObject_CallMethodNoArgs(op->sock,
+                                                       state->str_fileno);
     if (number == NULL)
         return -1;
     long fd = PyLong_AsLong(number);
@@ -446,20 +489,16 @@ static PySendResult
 op_suspend(socket_op *op, int fd, PyObject **result)
 {
     yulapy_loop *loop = op->loop;
-    PyObject *self = (PyObject *)loop;
-    PyObject *future = PyObject_Vectorcall(loop->state->future_type, &self, 0,
-                                           loop->state->names_loop);
-    if (future == NULL)
-        return PYGEN_ERROR;
-    Py_XSETREF(op->waiter.future, future);
-    if (yulapy_descriptor_wait(loop, fd, op->sock, op->kind->direction,
+    if (op->waiter.future != NULL) /* of the wait before, in vain */
+        yulapy_future_give_back(loop, op->waiter.future);
+    op->waiter.future = yulapy_future_new(loop);
+    if (op->waiter.future == NULL ||
+        yulapy_descriptor_wait(loop, fd, op->sock, op->kind->direction,
                                &op->waiter) < 0)
         return PYGEN_ERROR;
     op->state = OP_WAITING;
-    Py_XSETREF(op->iterator, Py_TYPE(future)->tp_as_async->am_await(future));
-    if (op->iterator == NULL)
-        return PYGEN_ERROR;
-    return PyIter_Send(op->iterator, Py_None, result);
+    *result = yulapy_future_yield(loop, op->waiter.future);
+    return *result != NULL ? PYGEN_NEXT : PYGEN_ERROR;
 }
 
 /* Try, and wait or finish. */
@@ -509,14 +548,11 @@ op_send(PyObject *self, PyObject *value, PyObject **result)
         return PYGEN_ERROR;
     }
     if (op->state == OP_WAITING) {
-        PySendResult woken = PyIter_Send(op->iterator, value, result);
-        if (woken == PYGEN_NEXT)
-            return PYGEN_NEXT;
-        if (woken == PYGEN_ERROR) {
+        if (yulapy_future_outcome(op->loop, op->waiter.future) < 0) {
             op_finish(op);
+            *result = NULL;
             return PYGEN_ERROR;
         }
-        Py_CLEAR(*result);
         yulapy_waiter_leave(&op->waiter);
     }
     return op_proceed(op, result);
@@ -530,10 +566,14 @@ op_send_method(PyObject *self, PyObject *value)
     return yulapy_awaitable_sent(sent, result);
 }
 
+/* What `await` calls. */
 static PyObject *
 op_next(PyObject *self)
 {
-    return op_send_method(self, Py_None);
+    yulapy_state *state = ((socket_op *)self)->loop->state;
+    PyObject *result;
+    PySendResult sent = op_send(self, Py_None, &result);
+    return yulapy_awaitable_next(state, sent, result);
 }
 
 /* throw(value) or throw(type, value, traceback) */
@@ -589,7 +629,6 @@ op_traverse(PyObject *self, visitproc visit, void *arg)
     Py_VISIT(op->loop);
     Py_VISIT(op->sock);
     Py_VISIT(op->argument);
-    Py_VISIT(op->iterator);
     Py_VISIT(op->waiter.future);
     Py_VISIT(op->view.obj);
     return 0;
@@ -615,25 +654,64 @@ op_dealloc(PyObject *self)
 {
     socket_op *op = (socket_op *)self;
     PyTypeObject *type = Py_TYPE(self);
+    yulapy_loop *loop = op->loop;
+    yulapy_state *state = loop->state;
 
-    if (PyObject_CallFinalizerFromDealloc(self) < 0)
+    if (op->state == OP_CREATED && PyObject_CallFinalizerFromDealloc(self) < 0)
         return;
     PyObject_GC_UnTrack(self);
     if (op->weaklist != NULL)
         PyObject_ClearWeakRefs(self);
-    op_finish(op);
-    Py_CLEAR(op->loop);
-    type->tp_free(self);
+    if (op->state != OP_DONE)
+        op_finish(op);
+    /* One that the collector has finalized would never warn again. */
+    if (OP_REUSE && state->free_socket_op_count < FREE_OPS &&
+        state->socket_op_type == type && !PyObject_GC_IsFinalized(self)) {
+        op->sock = state->free_socket_ops;
+        state->free_socket_ops = self;
+        state->free_socket_op_count++;
+    }
+    else {
+        type->tp_free(self);
+    }
+    Py_DECREF(loop);
     Py_DECREF(type);
+}
+
+void
+yulapy_socket_op_drop_free(yulapy_state *state)
+{
+    while (state->free_socket_ops != NULL) {
+        socket_op *op = (socket_op *)state->free_socket_ops;
+        state->free_socket_ops = op->sock;
+        PyObject_GC_Del(op);
+    }
+    state->free_socket_op_count = FREE_OPS; /* and keep no more */
 }
 
 /* --- making ------------------------------------------------------------------ */
 
 static socket_op *
+op_alloc(yulapy_state *state)
+{
+    PyTypeObject *type = state->socket_op_type;
+    socket_op *op = (socket_op *)state->free_socket_ops;
+    if (op == NULL)
+        return (socket_op *)type->tp_alloc(type, 0);
+    state->free_socket_ops = op->sock;
+    state->free_socket_op_count--;
+    op->state = OP_CREATED;
+    op->connecting = 0;
+    op->count = 0;
+    (void)PyObject_Init((PyObject *)op, type);
+    PyObject_GC_Track(op);
+    return op;
+}
+
+static socket_op *
 op_new(PyObject *loop, const op_kind *kind, PyObject *sock)
 {
-    PyTypeObject *type = ((yulapy_loop *)loop)->state->socket_op_type;
-    socket_op *op = (socket_op *)type->tp_alloc(type, 0);
+    socket_op *op = op_alloc(((yulapy_loop *)loop)->state);
     if (op == NULL)
         return NULL;
     op->kind = kind;

@@ -363,12 +363,10 @@ yulapy_streams_add_types(PyObject *module, yulapy_state *state)
     streams->str_class = PyUnicode_InternFromString("__class__");
     streams->reader_fields = interned_names(reader_fields, 8);
     streams->writer_fields = interned_names(writer_fields, 5);
-    streams->set_result = PyObject_GetAttr(state->future_type,
-                                           state->str_set_result);
     if (streams->str_connection_lost == NULL || streams->str_paused == NULL ||
         streams->str_closed == NULL || streams->str_reader_ref == NULL ||
         streams->str_class == NULL || streams->reader_fields == NULL ||
-        streams->writer_fields == NULL || streams->set_result == NULL)
+        streams->writer_fields == NULL)
         goto done;
     if (class_remember(&streams->reader, asyncio, "StreamReader", reader_names,
                        &streams->usable) < 0 ||
@@ -400,7 +398,7 @@ done:
     X(reader.asyncio) X(reader.ours) X(reader.originals)                       \
     X(writer.asyncio) X(writer.ours) X(writer.originals)                       \
     X(protocol.asyncio) X(protocol.originals)                                  \
-    X(reader_part_type) X(writer_part_type) X(op_type) X(set_result) X(stop)   \
+    X(reader_part_type) X(writer_part_type) X(op_type) X(stop)                 \
     X(str_connection_lost) X(str_paused) X(str_closed) X(str_reader_ref)       \
     X(str_class) X(reader_fields) X(writer_fields)
 /* clang-format on */

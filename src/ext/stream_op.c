@@ -124,11 +124,8 @@ op_suspend(yulapy_stream_op *op, PyObject **result)
     if (yulapy_reader_wait(reader, op) < 0)
         return PYGEN_ERROR;
     op->status = OP_WAITING;
-    PyTypeObject *type = Py_TYPE(op->future);
-    Py_XSETREF(op->iterator, type->tp_as_async->am_await(op->future));
-    if (op->iterator == NULL)
-        return PYGEN_ERROR;
-    return PyIter_Send(op->iterator, Py_None, result);
+    *result = yulapy_future_yield((yulapy_loop *)reader->loop, op->future);
+    return *result != NULL ? PYGEN_NEXT : PYGEN_ERROR;
 }
 
 /* Try, and wait or finish. */
@@ -171,14 +168,13 @@ op_send(PyObject *self, PyObject *value, PyObject **result)
         break;
     case OP_WAITING:
         if (!op->woken) { /* by somebody else; or not at all */
-            sent = PyIter_Send(op->iterator, value, result);
-            if (sent == PYGEN_NEXT)
-                break;
-            if (sent == PYGEN_ERROR) {
+            yulapy_loop *loop = (yulapy_loop *)op_reader(op)->loop;
+            if (yulapy_future_outcome(loop, op->future) < 0) {
                 op_finish(op);
+                *result = NULL;
+                sent = PYGEN_ERROR;
                 break;
             }
-            Py_CLEAR(*result);
             yulapy_reader_wait_ended(op_reader(op), op);
         }
         sent = op_proceed(op, result);
@@ -200,56 +196,14 @@ op_send_method(PyObject *self, PyObject *value)
     return yulapy_awaitable_sent(sent, result);
 }
 
-/* Raise StopIteration(value), stealing it. From 3.12 on the interpreter makes an
- * exception of every one that is raised, only to take the value out again. So
- * does this, once, and gives it a new value for as long as nobody else holds it.
- */
-static void
-op_raise_stop(yulapy_state *state, PyObject *value)
-{
-#if PY_VERSION_HEX >= 0x030c0000
-    PyStopIterationObject *stop = (PyStopIterationObject *)state->streams->stop;
-    if (OP_REUSE && stop != NULL && Py_REFCNT(stop) == 1 &&
-        stop->traceback == NULL && stop->context == NULL) {
-        Py_XSETREF(stop->value, value);
-        PyErr_SetRaisedException(Py_NewRef((PyObject *)stop));
-        return;
-    }
-    PyObject *fresh = PyObject_CallOneArg(PyExc_StopIteration, value);
-    if (fresh != NULL) {
-        Py_XSETREF(state->streams->stop, Py_NewRef(fresh));
-        PyErr_SetRaisedException(fresh);
-    }
-#else
-    PyErr_SetObject(PyExc_StopIteration, value);
-#endif
-    Py_DECREF(value);
-}
-
-/* The value in there is the last result; free it when the next one comes. */
-void
-yulapy_stream_op_forget_result(yulapy_streams *streams)
-{
-    PyStopIterationObject *stop = (PyStopIterationObject *)streams->stop;
-    if (stop != NULL && Py_REFCNT(stop) == 1)
-        Py_CLEAR(stop->value);
-}
-
-/* What `await` calls: NULL without an exception stands for None. */
+/* What `await` calls. */
 static PyObject *
 op_next(PyObject *self)
 {
     yulapy_state *state = ((yulapy_stream_op *)self)->state;
     PyObject *result;
-
     PySendResult sent = op_send(self, Py_None, &result);
-    if (sent == PYGEN_NEXT || result == NULL)
-        return result;
-    if (result == Py_None)
-        Py_DECREF(result);
-    else
-        op_raise_stop(state, result);
-    return NULL;
+    return yulapy_awaitable_next(state, sent, result);
 }
 
 /* What asyncio's coroutine, or the future it is at, makes of an exception. */

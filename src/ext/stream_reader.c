@@ -12,6 +12,7 @@
  *  I2. While somebody else holds the buffer, nothing is in a chunk or target.
  *  I3. feeder->reader == this part, or feeder is NULL.
  */
+#include "awaitable.h"
 #include "streams.h"
 
 /* From here on readexactly() receives into its result, up to a size that a peer
@@ -98,7 +99,7 @@ reader_append(yulapy_reader *reader, const char *base, Py_ssize_t len,
     if (reader_size(reader) > 0 || Py_REFCNT(reader->buffer) > 1)
         return reader_settle(reader) < 0 ? -1
                                          : buffer_append(reader, base, len);
-    yulapy_stream_op_forget_result(reader->state->streams);
+    yulapy_awaitable_forget(reader->state);
     reader->chunk = bytes != NULL
                         ? Py_NewRef(bytes)
                         : yulapy_received_shelf_bytes(
@@ -196,31 +197,6 @@ waiter_resolve(yulapy_reader *reader, PyObject *waiter)
     return skip > 0 || result != NULL ? 0 : -1;
 }
 
-/* The same for the future of an op, which is cancelled less often than not. */
-static int
-op_wake(yulapy_reader *reader, yulapy_stream_op *op, PyObject *waiter)
-{
-    PyObject *args[] = {waiter, Py_None};
-    PyObject *result = PyObject_Vectorcall(reader->state->streams->set_result,
-                                           args, 2, NULL);
-    if (result != NULL) {
-        op->woken = true; /* op: set_result() only schedules */
-        Py_DECREF(result);
-        return 0;
-    }
-    PyObject *error = yulapy_take_exception();
-    PyObject *cancelled = PyObject_CallMethod(waiter, "cancelled", NULL);
-    if (cancelled == Py_True)
-        Py_CLEAR(error);
-    else
-        PyErr_Clear(); /* the first one is the one to report */
-    Py_XDECREF(cancelled);
-    if (error == NULL)
-        return 0;
-    yulapy_raise_exception(error);
-    return -1;
-}
-
 /* _wakeup_waiter() */
 static int
 reader_wake(yulapy_reader *reader)
@@ -232,8 +208,15 @@ reader_wake(yulapy_reader *reader)
         return 0;
     reader->waiter = Py_NewRef(Py_None);
     Py_XINCREF(op);
-    int err = op != NULL ? op_wake(reader, op, waiter)
-                         : waiter_resolve(reader, waiter);
+    int err = 0;
+    if (op == NULL) {
+        err = waiter_resolve(reader, waiter);
+    }
+    else {
+        int woken = yulapy_future_wake((yulapy_loop *)reader->loop, waiter);
+        op->woken = woken > 0;
+        err = woken < 0 ? -1 : 0;
+    }
     Py_XDECREF(op);
     Py_DECREF(waiter);
     return err;

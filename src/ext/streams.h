@@ -34,8 +34,7 @@ typedef struct yulapy_stream_class {
 struct yulapy_streams {
     yulapy_stream_class reader, writer, protocol;
     PyTypeObject *reader_part_type, *writer_part_type, *op_type;
-    PyObject *set_result;       /* Future.set_result, unbound */
-    PyObject *stop;             /* a StopIteration to be used again */
+    PyObject *stop; /* a StopIteration to be used again: awaitable.c */
     yulapy_stream_op *free_ops; /* linked through owner */
     unsigned free_op_count;
     PyObject *str_connection_lost, *str_paused, *str_closed, *str_reader_ref;
@@ -233,7 +232,7 @@ struct yulapy_stream_op {
     Py_ssize_t count;    /* bytes asked for, or -1 */
     Py_ssize_t searched; /* so far there is no separator */
     PyObject *future;    /* waited on */
-    PyObject *iterator;  /* of future; or asyncio's coroutine */
+    PyObject *iterator;  /* asyncio's coroutine, if that goes on */
     PyObject *target;    /* readexactly: the bytes object being filled */
     Py_ssize_t filled;
     PyObject *weaklist;
@@ -241,8 +240,6 @@ struct yulapy_stream_op {
     bool woken; /* future was given a result by us */
 };
 
-/* Let go of the last result that was returned, if we still hold it. */
-void yulapy_stream_op_forget_result(yulapy_streams *streams);
 int yulapy_stream_op_add_type(PyObject *module, yulapy_state *state);
 /* Free what is kept for new ones. */
 void yulapy_stream_op_drop_free(yulapy_streams *streams);

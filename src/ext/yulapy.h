@@ -33,6 +33,16 @@ typedef struct yulapy_handle_layout {
     Py_ssize_t handle_extra, timer_extra, threadsafe_extra; /* our part */
 } yulapy_handle_layout;
 
+/* What future.c knows of asyncio's futures and tasks. */
+typedef struct yulapy_waits {
+    PyTypeObject *type;      /* yula._core.Future; NULL: futures are Python's */
+    PyTypeObject *task_type; /* _asyncio.Task */
+    PyMethodDef *wakeup;     /* its callback on a future, once seen */
+    PyObject *discard;       /* future_discard_from_awaited_by: 3.14 */
+    PyObject *str_blocking, *str_get_loop, *str_add_done_callback;
+    PyObject *context_names; /* ('context',) */
+} yulapy_waits;
+
 struct yulapy_state {
     PyTypeObject *loop_type;
     PyTypeObject *handle_type;
@@ -44,12 +54,15 @@ struct yulapy_state {
     PyTypeObject *descriptor_type;
     PyTypeObject *listener_type;
     PyTypeObject *socket_op_type;
+    PyObject *free_socket_ops; /* linked; socket_ops.c */
+    unsigned free_socket_op_count;
     PyTypeObject *lookup_type;
     PyTypeObject *literal_type;
     PyTypeObject *worker_type;
     PyTypeObject *work_queue_type;
 
     yulapy_streams *streams; /* asyncio's stream classes: streams.h */
+    yulapy_waits waits;
     yulapy_tls_state *tls;   /* of the ssl module: tls.h */
 
     yulapy_handle_layout handle;
@@ -66,6 +79,8 @@ struct yulapy_state {
     PyObject *transport_socket;   /* asyncio.trsock.TransportSocket */
     PyObject *extract_stack;      /* asyncio.format_helpers.extract_stack */
     PyObject *socket_type;        /* socket.socket */
+    unsigned socket_version;      /* its version when fileno was looked at */
+    PyCFunction socket_fileno;    /* _socket's, or NULL if it was replaced */
     PyObject *gaierror;           /* socket.gaierror */
     PyObject *address_family;     /* socket.AddressFamily */
     PyObject *socket_kind;        /* socket.SocketKind */
@@ -89,7 +104,7 @@ struct yulapy_state {
     X(Future) X(Task) X(_accept_tls) X(_attach) X(_check_callback)             \
     X(_check_thread) X(_detach) X(_handle_signal) X(_run) X(_run_debug)        \
     X(_start_worker) X(_submit_is_replaced)                                    \
-    X(accept_failed) X(buffer_updated) X(call_at) X(cancel) X(close)           \
+    X(accept_failed) X(buffer_updated) X(call_at) X(call_soon) X(cancel) X(close)           \
     X(connection_lost) X(connection_made) X(context) X(create_future)          \
     X(data_received) X(datagram_received) X(done) X(eof_received) X(error_received) X(executor_failed) X(family) X(fatal_error) X(flags) X(getaddrinfo) X(_look_up) X(fileno) X(get_buffer)   \
     X(gettimeout) X(handle_failed) X(loop) X(pause_writing) X(peername)        \
@@ -132,9 +147,10 @@ struct yulapy_loop {
     unsigned executor_version; /* of its class, when submit was looked at */
     PyObject *own_executor;    /* the LoopExecutor, once there is one */
 
-    /* overridden `time`, `call_at` (loop.c) */
+    /* overridden `time`, `call_at`, `call_soon` (loop_schedule.c) */
     char time_overridden;
     char call_at_overridden;
+    char call_soon_overridden;
     char attribute_assigned; /* look again */
     unsigned type_version;
 
@@ -148,9 +164,10 @@ struct yulapy_loop {
     struct yulapy_addresses *addresses;
 
     /* future.c */
-    PyObject *spare_futures[4];
-    unsigned spare_future;     /* the one to be looked at next */
-    PyObject *future_keywords; /* {'loop': self} */
+    PyObject *spare_futures[16];
+    unsigned spare_future_count;
+    PyObject *get_loop;    /* a function that returns self; or NULL */
+    PyObject *done_future; /* its result is None; or NULL */
 
     yulapy_gil gil;
 
@@ -198,6 +215,11 @@ void yulapy_handle_queue(yulapy_loop *loop, PyObject *handle);
 /* The handle whose work or timer this is (borrowed), or NULL. */
 PyObject *yulapy_handle_of_work(yula_work *work);
 void yulapy_handle_run(yulapy_loop *loop, PyObject *handle);
+/* Whether somebody wants to see each callback's handle: debug mode, or a tool
+ * that replaced Handle._run. */
+bool yulapy_handle_needed(yulapy_loop *loop);
+/* The handle's callback failed with exc: tell the exception handler. */
+void yulapy_handle_report(yulapy_loop *loop, PyObject *handle, PyObject *exc);
 /* Arm the handle's timer, which takes a reference. 0, or -1 with an exception.
  */
 int yulapy_handle_start_timer(yulapy_loop *loop, PyObject *handle,
@@ -242,6 +264,8 @@ PyObject *yulapy_loop_remove_reader(yulapy_loop *loop, PyObject *fileobj,
 PyObject *yulapy_loop_watched_events(yulapy_loop *loop, PyObject *fileobj);
 /* --- socket_ops.c --- */
 int yulapy_socket_op_add_type(PyObject *module, yulapy_state *state);
+/* Free what is kept for new operations. */
+void yulapy_socket_op_drop_free(yulapy_state *state);
 /* The sock_* methods of the loop, for its method table. */
 PyObject *yulapy_sock_recv(PyObject *, PyObject *const *, Py_ssize_t,
                            PyObject *);
@@ -261,17 +285,30 @@ PyObject *yulapy_sock_connect(PyObject *, PyObject *const *, Py_ssize_t,
                               PyObject *);
 
 /* --- future.c --- */
-/* Give a future its result, or its exception, unless it is done (cancelled by
+int yulapy_futures_add_type(PyObject *module, yulapy_state *state);
+int yulapy_futures_traverse(yulapy_state *state, visitproc visit, void *arg);
+void yulapy_futures_clear(yulapy_state *state);
+/* A pending future of the loop, for one awaitable to wait on. A new reference,
+ * or NULL. */
+PyObject *yulapy_future_new(yulapy_loop *loop);
+/* What a task is given to wait for the future: as `await future` yields it. A
+ * new reference, or NULL. */
+PyObject *yulapy_future_yield(yulapy_loop *loop, PyObject *future);
+/* future.set_result(None), unless it is done. 1: set; 0: it was cancelled
+ * before; -1: an exception is set. */
+int yulapy_future_wake(yulapy_loop *loop, PyObject *future);
+/* The awaiter was resumed: 0 if the future has a result, -1 with its exception,
+ * or with a RuntimeError if it is not done. */
+int yulapy_future_outcome(yulapy_loop *loop, PyObject *future);
+/* Steals a future that its awaiter does not need any more. */
+void yulapy_future_give_back(yulapy_loop *loop, PyObject *future);
+/* Whether the work is a future's; its arg is the future. */
+bool yulapy_future_is_work(const yula_work *work);
+/* Give any future its result, or its exception, unless it is done (cancelled by
  * whoever waited). What that raises leaves the loop or is written unraisable.
  */
 void yulapy_future_resolve(yulapy_loop *loop, PyObject *future,
                            PyObject *outcome, bool failed);
-
-/* A pending future of the loop: asyncio.Future(loop=loop). A new reference, or
- * NULL. */
-PyObject *yulapy_future_new(yulapy_loop *loop);
-/* Steals a future whose result was None and which nobody waits for any more. */
-void yulapy_future_give_back(yulapy_loop *loop, PyObject *future);
 int yulapy_future_traverse(yulapy_loop *loop, visitproc visit, void *arg);
 void yulapy_future_drop_spare(yulapy_loop *loop);
 
@@ -279,7 +316,9 @@ void yulapy_future_drop_spare(yulapy_loop *loop);
 /* A bytes object with a copy of len bytes; a new reference or NULL. */
 PyObject *yulapy_received_bytes(yulapy_loop *loop, const void *base,
                                 size_t len);
-/* The same, for a reader whose user keeps one object until it has the next. */
+/* The same, for a reader whose user keeps one object until it has the next.
+ * Objects of up to YULAPY_SHELF_MAX bytes are used again. */
+#define YULAPY_SHELF_MAX 4096u
 PyObject *yulapy_received_shelf_bytes(yulapy_loop *loop, const void *base,
                                       size_t len);
 void yulapy_received_drop(yulapy_loop *loop);
