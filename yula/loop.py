@@ -22,6 +22,9 @@ from asyncio import base_events, unix_events
 from . import _core, failure
 from .tls import SSLProtocol
 
+if sys.version_info < (3, 14):
+    from . import child
+
 TYPE_CHECKING = False  # importing typing would cost a third of our import
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -78,6 +81,7 @@ class Loop(_core.LoopBase, unix_events._UnixSelectorEventLoop):
         """
         super().__init__(_WatchedDescriptors(self))  # type: ignore[arg-type]
         self._wakeup_fd_is_ours = False
+        self._children: set[Any] = set()  # that are waited for, before 3.14
         try:
             self._set_up_gil("gil_spin", gil_spin)
             self._set_up_gil("gil_share", gil_share)
@@ -155,6 +159,8 @@ class Loop(_core.LoopBase, unix_events._UnixSelectorEventLoop):
             raise RuntimeError("Cannot close a running event loop")
         if self.is_closed():
             return
+        for waited_for in list(self._children):
+            waited_for.forget()
         # Takes the signal handlers back, closes the executor, marks the loop closed.
         super().close()
         self._release_wakeup_fd()
@@ -284,7 +290,7 @@ class Loop(_core.LoopBase, unix_events._UnixSelectorEventLoop):
             waiter,
             server_side,
             server_hostname,
-            ssl_handshake_timeout=ssl_handshake_timeout,  # type: ignore[arg-type]
+            ssl_handshake_timeout=ssl_handshake_timeout,
             ssl_shutdown_timeout=ssl_shutdown_timeout,
         )
         self._make_socket_transport(rawsock, ssl_protocol, extra=extra, server=server, **kwargs)
@@ -331,6 +337,51 @@ class Loop(_core.LoopBase, unix_events._UnixSelectorEventLoop):
             transp._reset_empty_waiter()
             if reading:
                 transp.resume_reading()
+
+    # --- child processes -------------------------------------------------------------------
+
+    if sys.version_info < (3, 14):
+
+        async def _make_subprocess_transport(
+            self,
+            protocol: Any,
+            args: Any,
+            shell: bool,
+            stdin: Any,
+            stdout: Any,
+            stderr: Any,
+            bufsize: int,
+            extra: Any = None,
+            **kwargs: Any,
+        ) -> Any:
+            if child.is_watched_by_others():
+                return await super()._make_subprocess_transport(  # type: ignore[misc]
+                    protocol, args, shell, stdin, stdout, stderr, bufsize, extra, **kwargs
+                )
+            waiter = self.create_future()
+            transport: Any = unix_events._UnixSubprocessTransport(  # type: ignore[attr-defined]
+                self,
+                protocol,
+                args,
+                shell,
+                stdin,
+                stdout,
+                stderr,
+                bufsize,
+                waiter=waiter,
+                extra=extra,
+                **kwargs,
+            )
+            child.Child(self, transport)
+            try:
+                await waiter
+            except (SystemExit, KeyboardInterrupt):
+                raise
+            except BaseException:
+                transport.close()
+                await transport._wait()
+                raise
+            return transport
 
     # --- names -------------------------------------------------------------------------------
     # Somebody who replaced socket.getaddrinfo wants it to be called; so does debug mode, which
