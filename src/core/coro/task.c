@@ -16,11 +16,16 @@
 #include <string.h>
 #include <time.h>
 
-/* Tasks that wake each other may do so this often before the loop polls. An
- * empty poll costs about as much as ten handovers. */
-#define TASKS_HANDOVERS 128
-/* And those that yield, so long: 30 to 100 µs on what there is. */
+/* Tasks that wake each other may do so this often before the loop polls, and as
+ * often again while that takes no time to speak of (TASKS_TICKS). An empty poll
+ * costs about as much as ten handovers. */
+#define TASKS_HANDOVERS 64
+/* And those that yield, so long: 30 to 100 µs on what there is. Looking at the
+ * clock takes as long as a yield (10 ns): as long as that many of them took no
+ * longer than so, only every so often. */
 #define TASKS_TICKS 100000
+#define TASKS_YIELDS_UNTIMED 16
+#define TASKS_TICKS_UNTIMED 10000
 
 static void tasks_run(yula_work *work, void *arg);
 
@@ -117,6 +122,20 @@ yula__tasks_coarse_now(void)
     return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
+/* Once a turn. Beside a host the native lane runs before the turn is counted. */
+static void
+tasks_look_at_clock(yula__tasks *tasks, yula_lane lane)
+{
+    const yula_loop *loop = tasks->loop;
+    bool early = loop->host != NULL && lane == YULA_LANE_NATIVE;
+    uint64_t turn = loop->stats.turns + early + 1;
+
+    if (tasks->turn == turn)
+        return;
+    tasks->turn = turn;
+    tasks->now_ns = yula__tasks_coarse_now();
+}
+
 static void
 tasks_append_later(yula__tasks *tasks, int lane)
 {
@@ -161,8 +180,9 @@ tasks_run(yula_work *work, void *arg)
         return;
     yula_task *task = yula__task_queue_take(&tasks->ready[lane]);
     if (task != NULL) {
-        tasks->now_ns = yula__tasks_coarse_now();
-        tasks->began_ticks = yula__ticks();
+        tasks_look_at_clock(tasks, lane);
+        tasks->began_ticks = 0;
+        tasks->untimed = 0;
         tasks->handovers = TASKS_HANDOVERS;
         tasks->depth = tasks->loop->in_callback;
         tasks->home = &here;
@@ -180,6 +200,27 @@ tasks_run(yula_work *work, void *arg)
     }
 }
 
+/* Whether tasks that yield, or wake each other, have had enough of this turn.
+ * They may compute a lot in between: what counts is the time since it was looked
+ * at first, of which some 50 µs are not noticed. */
+__attribute__((noinline)) static bool
+tasks_had_enough(yula__tasks *tasks)
+{
+    uint64_t now = yula__ticks();
+
+    bool first = tasks->began_ticks == 0;
+    bool quick = !first && now - tasks->looked_ticks < TASKS_TICKS_UNTIMED;
+
+    if (first)
+        tasks->began_ticks = now;
+    tasks->untimed = quick ? TASKS_YIELDS_UNTIMED : 0;
+    tasks->looked_ticks = now;
+    if (now - tasks->began_ticks > TASKS_TICKS)
+        return true;
+    tasks->handovers = TASKS_HANDOVERS; /* an empty poll would cost more */
+    return false;
+}
+
 /* Who goes on when the current task leaves; NULL for the loop's own stack. */
 static inline yula_task *
 task_next(const yula_task *task)
@@ -192,7 +233,8 @@ task_next(const yula_task *task)
         yula__task_switch_hook(tasks->current);
 #endif
     if (next != NULL) {
-        if (tasks->handovers == 0 || tasks->loop->break_status != 0)
+        if ((tasks->handovers == 0 && tasks_had_enough(tasks)) ||
+            tasks->loop->break_status != 0)
             return NULL;
         tasks->handovers--;
         tasks->ready[task->lane].first = next->next;
@@ -268,33 +310,27 @@ yula_task_check(yula_loop *loop)
     return YULA_ECANCELED;
 }
 
-/* Whether tasks that yield have had enough of this turn. They may compute a lot
- * in between: what counts is the time, of which some 50 µs are not noticed. */
-static inline bool
-tasks_had_enough(yula__tasks *tasks)
-{
-    uint64_t now = yula__ticks();
-    return now - tasks->began_ticks > TASKS_TICKS;
-}
-
 int
 yula_task_yield(yula_loop *loop)
 {
     yula_task *task = yula__task_current(loop);
 
     yula__must(task != NULL); /* await points are for tasks */
-    int err = yula_task_check(loop);
-    if (err < 0)
-        return err;
+    if (__builtin_expect(task->interrupted, 0))
+        return yula_task_check(loop);
     yula__tasks *tasks = task->tasks;
+    yula__task_queue *queue = &tasks->ready[task->lane];
     task->state = YULA_TASK_READY;
     task->status = 0;
-    if (tasks->ready[task->lane].first == NULL || tasks_had_enough(tasks))
-        yula__task_queue_append(&tasks->later[task->lane], task);
-    else
-        yula__task_queue_append(&tasks->ready[task->lane], task);
+    if (tasks->untimed > 0)
+        tasks->untimed--;
+    else if (tasks_had_enough(tasks))
+        queue = &tasks->later[task->lane];
+    if (queue->first == NULL)
+        queue = &tasks->later[task->lane];
+    yula__task_queue_append(queue, task);
     (void)task_leave(task);
-    return yula_task_check(loop);
+    return __builtin_expect(task->interrupted, 0) ? yula_task_check(loop) : 0;
 }
 
 /* --- life ---------------------------------------------------------------- */

@@ -89,8 +89,11 @@ struct yula__tasks {
     yula__task_queue later[YULA__LANES]; /* ready after the next poll */
     yula_work run[YULA__LANES];
     bool scheduled[YULA__LANES]; /* run is queued somewhere */
-    int64_t now_ns;              /* coarse clock, of the last tasks_run */
-    uint64_t began_ticks;        /* yula__ticks, of the same */
+    int64_t now_ns;              /* coarse clock, of the turn: */
+    uint64_t turn;               /* its number, from 1 */
+    uint64_t began_ticks;        /* yula__ticks at the first yield; or 0 */
+    uint64_t looked_ticks;       /* the last time */
+    unsigned untimed;            /* yields until then */
     yula_loop *loop;
     yula_task *newest;
     yula_task *oldest;
