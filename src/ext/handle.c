@@ -134,8 +134,8 @@ handle_alloc(yulapy_loop *loop, PyTypeObject *type, int kind)
 /* A copy of the current context, or NULL without an exception if that is empty
  * (I4). The field is public in name only, but greenlet and others have relied on
  * it since 3.7. */
-static PyObject *
-handle_copy_context(void)
+PyObject *
+yulapy_copy_context(void)
 {
     PyObject *current = PyThreadState_Get()->context;
     if (current == NULL || PyMapping_Size(current) == 0)
@@ -180,7 +180,7 @@ yulapy_handle_new(yulapy_loop *loop, PyTypeObject *type, PyObject *callback,
     PyObject *tuple = handle_args(state, args, nargs);
     if (tuple == NULL)
         return NULL;
-    context = context != NULL ? Py_NewRef(context) : handle_copy_context();
+    context = context != NULL ? Py_NewRef(context) : yulapy_copy_context();
     int kind = handle_kind(state, type);
     PyObject *handle = context != NULL || !PyErr_Occurred()
                            ? handle_alloc(loop, type, kind)
@@ -270,25 +270,25 @@ yulapy_handle_report(yulapy_loop *loop, PyObject *handle, PyObject *exc)
     yulapy_failure(loop, loop->state->str_handle_failed, args, 3);
 }
 
-static PyObject *
-handle_take_context(yulapy_loop *loop)
+PyObject *
+yulapy_loop_take_context(yulapy_loop *loop)
 {
     PyObject *context = loop->empty_context;
     loop->empty_context = NULL;
     return context != NULL ? context : PyContext_New();
 }
 
-/* The callback of a handle without a context has run in this one. */
-static void
-handle_give_context(yulapy_loop *loop, PyObject *handle, PyObject *context)
+void
+yulapy_loop_give_context(yulapy_loop *loop, PyObject **slot, PyObject *context)
 {
-    PyObject **slot = &SLOT(handle, loop->state->handle.context);
-    if (!HANDLE_REUSE || loop->empty_context != NULL || loop->core == NULL ||
-        *slot != context || Py_REFCNT(context) != 2 ||
-        PyMapping_Size(context) != 0)
+    if (!HANDLE_REUSE || loop->core == NULL || *slot != context ||
+        Py_REFCNT(context) != 2 || PyMapping_Size(context) != 0)
         return;
     *slot = NULL;
-    loop->empty_context = context;
+    if (loop->empty_context == NULL)
+        loop->empty_context = context;
+    else
+        Py_DECREF(context);
 }
 
 static PyObject *
@@ -303,7 +303,7 @@ handle_call(yulapy_loop *loop, PyObject *handle)
     if (!PyTuple_CheckExact(args))
         return NULL;
     if (empty) {
-        context = handle_take_context(loop);
+        context = yulapy_loop_take_context(loop);
         if (context == NULL)
             return NULL;
         SLOT(handle, at->context) = context;
@@ -322,7 +322,7 @@ handle_call(yulapy_loop *loop, PyObject *handle)
     if (PyContext_Exit(context) < 0)
         Py_CLEAR(result);
     if (empty)
-        handle_give_context(loop, handle, context);
+        yulapy_loop_give_context(loop, &SLOT(handle, at->context), context);
     Py_DECREF(context);
     return result;
 }

@@ -7,6 +7,7 @@
 #include "yulapy.h"
 
 #include "base/sys.h"
+#include "io/stream_i.h"
 
 typedef struct yulapy_listener {
     PyObject_HEAD
@@ -85,24 +86,31 @@ static void
 listener_accept_plain(yulapy_listener *listener, int fd,
                       const struct sockaddr *addr, socklen_t len)
 {
-    PyObject *context = PyContext_Copy(listener->context);
+    yulapy_loop *loop = listener->loop;
     PyObject *protocol = NULL, *transport = NULL;
+    PyObject *context = PyMapping_Size(listener->context) == 0
+                            ? yulapy_loop_take_context(loop)
+                            : PyContext_Copy(listener->context);
+    PyObject *kept = Py_XNewRef(context);
 
     if (context != NULL && PyContext_Enter(context) == 0) {
         protocol = PyObject_CallNoArgs(listener->factory);
         if (PyContext_Exit(context) < 0)
             Py_CLEAR(protocol);
+        yulapy_loop_give_context(loop, &kept, context);
     }
     if (protocol != NULL)
         transport = yulapy_stream_transport_new(
-            listener->loop, fd, NULL, protocol, NULL, NULL,
-            yulapy_none_to_null(listener->server), context, addr, len);
+            loop, fd, NULL, protocol, NULL, NULL,
+            yulapy_none_to_null(listener->server), kept,
+            yula__listener_kind(listener->core), addr, len);
     if (transport == NULL) {
         yula__sys_close(fd);
         listener_failed(listener, protocol);
     }
     Py_XDECREF(transport);
     Py_XDECREF(protocol);
+    Py_XDECREF(kept);
     Py_XDECREF(context);
 }
 

@@ -13,6 +13,7 @@
 
 #include "executor.h"
 #include "gil.h"
+#include "io/stream_i.h"
 #include "loop/loop_i.h"
 #include "loop/worker_i.h"
 #include "loop_schedule.h"
@@ -321,12 +322,18 @@ loop_make_socket_transport(PyObject *self, PyObject *args, PyObject *kwargs)
     int fd = yulapy_descriptor_fd(sock);
     if (fd < 0)
         return NULL;
-    return yulapy_stream_transport_new(
+    context = context != NULL && context != Py_None ? Py_NewRef(context)
+                                                    : yulapy_copy_context();
+    if (context == NULL && PyErr_Occurred())
+        return NULL;
+    PyObject *transport = yulapy_stream_transport_new(
         loop, fd, sock, protocol,
         waiter != NULL ? yulapy_none_to_null(waiter) : NULL,
         extra != NULL ? yulapy_none_to_null(extra) : NULL,
-        server != NULL ? yulapy_none_to_null(server) : NULL,
-        context != NULL ? yulapy_none_to_null(context) : NULL, NULL, 0);
+        server != NULL ? yulapy_none_to_null(server) : NULL, context,
+        YULA__STREAM_ASK, NULL, 0);
+    Py_XDECREF(context);
+    return transport;
 }
 
 static PyObject *

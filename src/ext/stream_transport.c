@@ -11,6 +11,7 @@
  *  I4. Protocol callbacks run in the transport's context.
  */
 #include "descriptor.h"
+#include "io/stream_i.h"
 #include "stream_transport.h"
 #include "streams.h"
 #include "tls.h"
@@ -20,6 +21,42 @@ static void transport_schedule_lost(yulapy_transport *transport,
 
 /* --- calling the protocol -------------------------------------------------- */
 
+PyObject *
+yulapy_transport_enter(yulapy_transport *transport)
+{
+    if (transport->context == NULL)
+        transport->context = yulapy_loop_take_context(transport->loop);
+    if (transport->context == NULL || PyContext_Enter(transport->context) < 0)
+        return NULL;
+    return Py_NewRef(transport->context);
+}
+
+int
+yulapy_transport_leave(yulapy_transport *transport, PyObject *context)
+{
+    int err = PyContext_Exit(context);
+    yulapy_loop_give_context(transport->loop, &transport->context, context);
+    Py_DECREF(context);
+    return err;
+}
+
+static inline PyObject *
+transport_call_now(yulapy_transport *transport, PyObject *name,
+                   PyObject *protocol, PyObject *arg)
+{
+    PyObject *args[2] = {protocol, arg};
+    PyObject *context = yulapy_transport_enter(transport);
+    if (context == NULL)
+        return NULL;
+    PyObject *result = PyObject_VectorcallMethod(
+        name, args, (arg != NULL ? 2 : 1) | PY_VECTORCALL_ARGUMENTS_OFFSET,
+        NULL);
+    /* Cannot fail: we entered it, and what ran in between has left. */
+    if (yulapy_transport_leave(transport, context) < 0)
+        Py_CLEAR(result);
+    return result;
+}
+
 /* Call protocol.name(arg or nothing) in the transport's context. Debug mode
  * reports what takes long, as it does for handles. */
 static PyObject *
@@ -27,11 +64,10 @@ transport_call(yulapy_transport *transport, PyObject *name, PyObject *protocol,
                PyObject *arg)
 {
     if (__builtin_expect(!transport->loop->debug, 1))
-        return yulapy_call_in_context(transport->context, name, protocol, arg);
+        return transport_call_now(transport, name, protocol, arg);
     yulapy_loop *loop = transport->loop;
     int64_t begin_ns = yula_loop_now(loop->core);
-    PyObject *result = yulapy_call_in_context(transport->context, name,
-                                              protocol, arg);
+    PyObject *result = transport_call_now(transport, name, protocol, arg);
     PyObject *error = result == NULL ? yulapy_take_exception() : NULL;
     PyObject *seconds = PyFloat_FromDouble(
         (double)(yula_loop_now(loop->core) - begin_ns) / 1e9);
@@ -64,14 +100,12 @@ static void
 transport_failure(yulapy_transport *transport, PyObject *name,
                   PyObject *const *args, size_t nargs)
 {
-    PyObject *context = Py_NewRef(transport->context);
-    bool entered = PyContext_Enter(context) == 0;
-    if (!entered)
+    PyObject *context = yulapy_transport_enter(transport);
+    if (context == NULL)
         PyErr_Clear(); /* RuntimeError: we are in it already */
     yulapy_failure(transport->loop, name, args, nargs);
-    if (entered && PyContext_Exit(context) < 0)
-        PyErr_WriteUnraisable(context);
-    Py_DECREF(context);
+    if (context != NULL && yulapy_transport_leave(transport, context) < 0)
+        PyErr_WriteUnraisable(transport_object(transport));
 }
 
 /* _fatal_error with the pending exception: report it, unless it is one of the
@@ -189,26 +223,31 @@ transport_on_alloc(yula_stream *stream, void **base, size_t *len, void *arg)
     PyObject *hint = PyLong_FromLong(-1);
     PyObject *buffer = NULL;
 
+    if (transport->buffer == NULL) {
+        transport->buffer = PyMem_Calloc(1, sizeof(*transport->buffer));
+        if (transport->buffer == NULL)
+            Py_CLEAR(hint);
+    }
     if (hint != NULL) {
         buffer = transport_call(transport, state->str_get_buffer,
                                 transport->protocol, hint);
         Py_DECREF(hint);
     }
     if (buffer == NULL ||
-        PyObject_GetBuffer(buffer, &transport->buffer, PyBUF_WRITABLE) < 0) {
+        PyObject_GetBuffer(buffer, transport->buffer, PyBUF_WRITABLE) < 0) {
         yulapy_transport_fatal(
             transport, "Fatal error: protocol.get_buffer() call failed.");
     }
-    else if (transport->buffer.len == 0) {
-        PyBuffer_Release(&transport->buffer);
+    else if (transport->buffer->len == 0) {
+        PyBuffer_Release(transport->buffer);
         PyErr_SetString(PyExc_RuntimeError,
                         "get_buffer() returned an empty buffer");
         yulapy_transport_fatal(
             transport, "Fatal error: protocol.get_buffer() call failed.");
     }
     else {
-        *base = transport->buffer.buf;
-        *len = (size_t)transport->buffer.len;
+        *base = transport->buffer->buf;
+        *len = (size_t)transport->buffer->len;
         if (*len > YULA_STREAM_READ_MAX)
             *len = YULA_STREAM_READ_MAX;
     }
@@ -225,7 +264,7 @@ transport_on_read_into(yula_stream *stream, void *base, size_t len, void *arg)
     PyObject *self = Py_NewRef(transport_object(transport));
     PyObject *result = NULL;
 
-    PyBuffer_Release(&transport->buffer);
+    yulapy_transport_release_buffer(transport);
     PyObject *count = PyLong_FromSize_t(len);
     if (count != NULL) {
         result = transport_call(transport, state->str_buffer_updated,
@@ -245,26 +284,25 @@ transport_on_read_tls(yula_stream *stream, void *base, size_t len, void *arg)
 {
     yulapy_transport *transport = arg;
     PyObject *self = Py_NewRef(transport_object(transport));
-    PyObject *context = Py_NewRef(transport->context);
-    int err = PyContext_Enter(context);
+    PyObject *context = yulapy_transport_enter(transport);
+    int err = context != NULL ? 0 : -1;
 
     if (err == 0) {
         err = yulapy_tls_receive((yulapy_tls *)transport->protocol, base, len);
-        if (PyContext_Exit(context) < 0)
+        if (yulapy_transport_leave(transport, context) < 0)
             err = -1;
     }
     if (err < 0)
         yulapy_transport_fatal(
             transport, "Fatal error: protocol.buffer_updated() call failed.");
-    Py_DECREF(context);
     Py_DECREF(self);
 }
 
 void
 yulapy_transport_release_buffer(yulapy_transport *transport)
 {
-    if (transport->buffer.obj != NULL)
-        PyBuffer_Release(&transport->buffer);
+    if (transport->buffer != NULL && transport->buffer->obj != NULL)
+        PyBuffer_Release(transport->buffer);
 }
 
 /* get_buffer() was called and nothing came. */
@@ -419,13 +457,14 @@ transport_answer_waiter(yulapy_transport *transport)
 
 /* The first turn of a connection. */
 static void
-transport_begin(yula_work *work, void *arg)
+transport_begin(yulapy_transport *transport)
 {
-    yulapy_transport *transport = arg;
     yulapy_state *state = transport->loop->state;
     PyObject *self = Py_NewRef(transport_object(transport));
 
     transport->begun = true;
+    if (transport->lost > 0) /* Server.abort_clients() was quicker */
+        yula_work_queue(transport->loop->core, &transport->turn);
     PyObject *result = transport_call(transport, state->str_connection_made,
                                       transport->protocol, self);
     if (result == NULL)
@@ -474,17 +513,26 @@ transport_detach_server(yulapy_transport *transport)
     Py_DECREF(server);
 }
 
-static void
-transport_end(yula_work *work, void *arg)
+/* Whether somebody but the loop and our caller may ask for the names later. */
+static bool
+transport_is_known(PyObject *self)
 {
-    yulapy_transport *transport = arg;
+#if defined(Py_GIL_DISABLED)
+    return true; /* the reference count is split between threads */
+#else
+    return Py_REFCNT(self) > 2;
+#endif
+}
+
+static void
+transport_end(yulapy_transport *transport)
+{
     yulapy_state *state = transport->loop->state;
     PyObject *self = Py_NewRef(transport_object(transport));
     PyObject *error = transport->lost_error;
 
     transport->lost_error = NULL;
     transport->ended = true;
-    yulapy_transport_keep_names(transport);
     if (transport->connected) {
         PyObject *result = transport_call(transport, state->str_connection_lost,
                                           transport->protocol,
@@ -493,6 +541,11 @@ transport_end(yula_work *work, void *arg)
             transport_report(transport, "protocol.connection_lost() failed");
         Py_XDECREF(result);
     }
+    (void)yulapy_streams_adopt(transport, NULL);
+    Py_CLEAR(transport->protocol);
+    transport->connected = false;
+    if (transport_is_known(self))
+        yulapy_transport_keep_names(transport);
     if (yulapy_transport_close_descriptor(transport) < 0 &&
         !yulapy_leaves_loop(transport->loop))
         PyErr_WriteUnraisable(self);
@@ -503,12 +556,19 @@ transport_end(yula_work *work, void *arg)
         yulapy_transport_wake_empty_waiter(transport, error);
         Py_XDECREF(error);
     }
-    (void)yulapy_streams_adopt(transport, NULL);
-    Py_CLEAR(transport->protocol);
-    transport->connected = false;
     transport_detach_server(transport);
     yulapy_loop_let_go(&transport->held);
     Py_DECREF(self);
+}
+
+static void
+transport_turn(yula_work *work, void *arg)
+{
+    yulapy_transport *transport = arg;
+    if (transport->begun)
+        transport_end(transport);
+    else
+        transport_begin(transport);
 }
 
 static void
@@ -518,8 +578,8 @@ transport_schedule_lost(yulapy_transport *transport, PyObject *error)
         return;
     transport->lost = 1;
     transport->lost_error = Py_XNewRef(error);
-    if (transport->loop->core != NULL)
-        yula_work_queue(transport->loop->core, &transport->end);
+    if (transport->loop->core != NULL && transport->begun)
+        yula_work_queue(transport->loop->core, &transport->turn);
 }
 
 /* A write that failed closes us from a turn of its own, but
@@ -555,8 +615,7 @@ transport_loop_closed(PyObject *self)
 {
     yulapy_transport *transport = TRANSPORT(self);
 
-    yula_work_cancel(&transport->begin);
-    yula_work_cancel(&transport->end);
+    yula_work_cancel(&transport->turn);
     if (transport->stream == NULL)
         return;
     PyObject *sock = yulapy_transport_get_sock(transport);
@@ -587,8 +646,8 @@ yulapy_transport_adopt_protocol(yulapy_transport *transport, PyObject *protocol)
     bool tls = yulapy_tls_of(transport->loop->state, protocol) != NULL;
     transport->ops = tls        ? &transport_tls_ops
                      : buffered ? &transport_buffered_ops
-                     : reader ? &transport_reader_ops
-                              : &transport_ops;
+                     : reader   ? &transport_reader_ops
+                                : &transport_ops;
     Py_XSETREF(transport->protocol, Py_NewRef(protocol));
     transport->connected = true;
     if (transport->stream != NULL)
@@ -625,8 +684,8 @@ PyObject *
 yulapy_stream_transport_new(yulapy_loop *loop, int fd, PyObject *sock,
                             PyObject *protocol, PyObject *waiter,
                             PyObject *extra, PyObject *server,
-                            PyObject *context, const struct sockaddr *peer,
-                            socklen_t peer_len)
+                            PyObject *context, int kind,
+                            const struct sockaddr *peer, socklen_t peer_len)
 {
     yulapy_state *state = loop->state;
     PyTypeObject *type = state->stream_transport_type;
@@ -635,9 +694,7 @@ yulapy_stream_transport_new(yulapy_loop *loop, int fd, PyObject *sock,
         return NULL;
     yulapy_transport *transport = TRANSPORT(self);
     transport->loop = (yulapy_loop *)Py_NewRef(loop);
-    yula_work_init(&transport->begin, YULA_LANE_HOST, transport_begin,
-                   transport);
-    yula_work_init(&transport->end, YULA_LANE_HOST, transport_end, transport);
+    yula_work_init(&transport->turn, YULA_LANE_HOST, transport_turn, transport);
     struct sockaddr_storage asked;
     if (peer == NULL) { /* it must be known after a reset, too */
         asked.ss_family = AF_UNSPEC;
@@ -647,15 +704,15 @@ yulapy_stream_transport_new(yulapy_loop *loop, int fd, PyObject *sock,
             peer_len = 0;
     }
     transport_remember_peer(transport, peer, peer_len);
-    EXTRA(self, state) = extra != NULL ? PyDict_Copy(extra) : PyDict_New();
-    transport->context = context != NULL ? Py_NewRef(context)
-                                         : PyContext_CopyCurrent();
-    if (EXTRA(self, state) == NULL || transport->context == NULL ||
+    if (extra != NULL) /* else made when there is something to remember */
+        EXTRA(self, state) = PyDict_Copy(extra);
+    transport->context = Py_XNewRef(context);
+    if ((extra != NULL && EXTRA(self, state) == NULL) ||
         yulapy_transport_adopt_protocol(transport, protocol) < 0)
         goto fail;
     yulapy_descriptor_forget(loop, fd);
-    int err = yula_stream_new(loop->core, YULA_LANE_HOST, fd, transport->ops,
-                              transport, &transport->stream);
+    int err = yula__stream_new(loop->core, YULA_LANE_HOST, fd, kind,
+                               transport->ops, transport, &transport->stream);
     if (err < 0) {
         transport->stream = NULL;
         yulapy_raise_code(err);
@@ -669,7 +726,7 @@ yulapy_stream_transport_new(yulapy_loop *loop, int fd, PyObject *sock,
     transport->sock = Py_XNewRef(sock);
     transport->waiter = Py_XNewRef(waiter);
     yulapy_loop_hold(loop, &transport->held, self, transport_loop_closed);
-    yula_work_queue(loop->core, &transport->begin);
+    yula_work_queue(loop->core, &transport->turn);
     return self;
 fail:
     Py_CLEAR(transport->protocol); /* nothing to warn about */

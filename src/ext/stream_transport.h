@@ -14,7 +14,7 @@ typedef struct yulapy_transport {
     yula_stream *stream;
     yulapy_held held;
     PyObject *protocol;
-    PyObject *context;
+    PyObject *context;      /* NULL: empty, see yulapy_loop_take_context */
     PyObject *sock;         /* socket.socket, made on demand; or NULL */
     PyObject *trsock;       /* its TransportSocket, or NULL */
     PyObject *server;       /* or NULL */
@@ -23,9 +23,8 @@ typedef struct yulapy_transport {
     PyObject *lost_error;   /* for connection_lost, or NULL */
     PyObject *dict;
     PyObject *weaklist;
-    Py_buffer buffer; /* what get_buffer() gave, during a read */
-    yula_work begin;  /* connection_made, then reading */
-    yula_work end;    /* connection_lost */
+    Py_buffer *buffer; /* what get_buffer() gave, during a read; or NULL */
+    yula_work turn;    /* connection_made, then reading; connection_lost */
     unsigned lost;
     const yula_stream_ops *ops; /* by the kind of protocol */
     bool direct;    /* alloc's decision: read is for the reader itself */
@@ -62,6 +61,10 @@ transport_object(yulapy_transport *transport)
 }
 
 /* --- stream_transport.c --- */
+/* Enter the transport's context, and leave it. Enter: a new reference, for leave
+ * to take, or NULL with an exception. leave: 0 or -1. */
+PyObject *yulapy_transport_enter(yulapy_transport *transport);
+int yulapy_transport_leave(yulapy_transport *transport, PyObject *context);
 int yulapy_transport_adopt_protocol(yulapy_transport *transport,
                                     PyObject *protocol);
 int yulapy_transport_close(yulapy_transport *transport);

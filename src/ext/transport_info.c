@@ -67,14 +67,16 @@ static PyObject *
 transport_get_extra(yulapy_transport *transport, PyObject *name)
 {
     yulapy_state *state = transport->loop->state;
-    PyObject *extra = EXTRA(transport_object(transport), state);
+    PyObject **extra = &EXTRA(transport_object(transport), state);
 
-    if (extra == NULL || !PyDict_Check(extra))
+    if (*extra != NULL && !PyDict_Check(*extra))
         return NULL;
     bool socket = PyUnicode_Compare(name, state->str_socket) == 0;
     if (socket && transport->stream != NULL)
         yula_stream_flush(transport->stream); /* see get_trsock */
-    PyObject *value = PyDict_GetItemWithError(extra, name);
+    PyObject *value = NULL;
+    if (*extra != NULL)
+        value = PyDict_GetItemWithError(*extra, name);
     if (value != NULL || PyErr_Occurred())
         return Py_XNewRef(value);
     bool peer = PyUnicode_Compare(name, state->str_peername) == 0;
@@ -82,7 +84,10 @@ transport_get_extra(yulapy_transport *transport, PyObject *name)
         value = transport_ask_name(transport, peer);
     else if (socket)
         value = yulapy_transport_get_trsock(transport);
-    if (value != NULL && PyDict_SetItem(extra, name, value) < 0)
+    if (value != NULL && *extra == NULL)
+        *extra = PyDict_New();
+    if (value != NULL &&
+        (*extra == NULL || PyDict_SetItem(*extra, name, value) < 0))
         Py_CLEAR(value);
     return value;
 }

@@ -129,7 +129,8 @@ transport_traverse(PyObject *self, visitproc visit, void *arg)
     Py_VISIT(transport->lost_error);
     Py_VISIT(transport->dict);
     Py_VISIT(transport->protocol_dict);
-    Py_VISIT(transport->buffer.obj);
+    if (transport->buffer != NULL)
+        Py_VISIT(transport->buffer->obj);
     Py_VISIT(transport->loop);
     return 0;
 }
@@ -189,12 +190,12 @@ transport_dealloc(PyObject *self)
     PyObject_GC_UnTrack(self);
     if (transport->weaklist != NULL)
         PyObject_ClearWeakRefs(self);
-    yula_work_cancel(&transport->begin);
-    yula_work_cancel(&transport->end);
+    yula_work_cancel(&transport->turn);
     if (transport->loop != NULL &&
         yulapy_transport_close_descriptor(transport) < 0)
         PyErr_WriteUnraisable(self);
     yulapy_transport_release_buffer(transport);
+    PyMem_Free(transport->buffer);
     (void)transport_clear(self);
     Py_CLEAR(transport->context);
     Py_CLEAR(transport->sock);

@@ -63,7 +63,7 @@ struct yulapy_state {
 
     yulapy_streams *streams; /* asyncio's stream classes: streams.h */
     yulapy_waits waits;
-    yulapy_tls_state *tls;   /* of the ssl module: tls.h */
+    yulapy_tls_state *tls; /* of the ssl module: tls.h */
 
     yulapy_handle_layout handle;
     Py_ssize_t transport_extra_offset; /* BaseTransport._extra */
@@ -354,12 +354,12 @@ PyObject *yulapy_address_object(const struct sockaddr *addr, socklen_t len);
 /* --- stream_transport.c --- */
 int yulapy_stream_transport_add_type(PyObject *module, yulapy_state *state);
 /* sock: the socket object, or NULL (fd is then the transport's own, on
- * failure still the caller's). waiter, extra, server, context: NULL or None
- * for none. */
+ * failure still the caller's). waiter, extra, server: NULL for none. context:
+ * NULL for an empty one. kind: what is known of the socket, see io/stream_i.h. */
 PyObject *yulapy_stream_transport_new(yulapy_loop *loop, int fd, PyObject *sock,
                                       PyObject *protocol, PyObject *waiter,
                                       PyObject *extra, PyObject *server,
-                                      PyObject *context,
+                                      PyObject *context, int kind,
                                       const struct sockaddr *peer,
                                       socklen_t peer_len);
 /* The transport that owns the descriptor (borrowed), or NULL. */
@@ -398,6 +398,18 @@ PyObject *yulapy_loop_listen(yulapy_loop *loop, PyObject *const *args,
 PyObject *yulapy_loop_unlisten(yulapy_loop *loop, PyObject *sock);
 
 /* --- context: enter and leave around a callback --- */
+
+/* handle.c: a copy of the current context, or NULL without an exception if that
+ * is empty. */
+PyObject *yulapy_copy_context(void);
+/* Who has a slot for a context and NULL in it for an empty one puts such a
+ * context there for the time of a callback. Take: a new reference, or NULL with
+ * an exception. Give: the slot is NULL again if the callback has left no trace in
+ * the context, which nobody else can have then. The caller has a reference of its
+ * own besides the slot's. */
+PyObject *yulapy_loop_take_context(yulapy_loop *loop);
+void yulapy_loop_give_context(yulapy_loop *loop, PyObject **slot,
+                              PyObject *context);
 
 /* Call object.name(arg or nothing) in context. A new reference or NULL. */
 static inline PyObject *

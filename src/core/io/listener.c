@@ -10,7 +10,7 @@
 #include <netinet/in.h>
 #include <string.h>
 
-#include "loop/loop_i.h"
+#include "io/stream_i.h"
 
 /* Connections between two looks of the host: each costs a system call of 5 us
  * and what the owner makes of it. */
@@ -23,6 +23,7 @@ struct yula_listener {
     yula_listener_cb cb;
     void *arg;
     int fd;
+    int kind;        /* of the connections' streams */
     yula_work grave; /* gives the memory back, see yula__loop_bury */
     bool freed;
 };
@@ -106,6 +107,10 @@ yula_listener_new(yula_loop *loop, yula_lane lane, int fd, yula_listener_cb cb,
     listener->cb = cb;
     listener->arg = arg;
     listener->fd = fd;
+    listener->kind = yula__sys_getsockopt(fd, SOL_SOCKET, SO_PROTOCOL) ==
+                             IPPROTO_TCP
+                         ? YULA__STREAM_TCP
+                         : YULA__STREAM_OTHER;
     yula_watcher_init(loop, &listener->watcher, lane);
     yula_timer_init(loop, &listener->retry, lane);
     yula_work_init(&listener->grave, lane, listener_bury, listener);
@@ -117,6 +122,12 @@ yula_listener_new(yula_loop *loop, yula_lane lane, int fd, yula_listener_cb cb,
     }
     *out = listener;
     return 0;
+}
+
+int
+yula__listener_kind(const yula_listener *listener)
+{
+    return listener->kind;
 }
 
 void

@@ -649,7 +649,13 @@ int
 yula_stream_new(yula_loop *loop, yula_lane lane, int fd,
                 const yula_stream_ops *ops, void *arg, yula_stream **out)
 {
-    int protocol = yula__sys_getsockopt(fd, SOL_SOCKET, SO_PROTOCOL);
+    return yula__stream_new(loop, lane, fd, YULA__STREAM_ASK, ops, arg, out);
+}
+
+int
+yula__stream_new(yula_loop *loop, yula_lane lane, int fd, int kind,
+                 const yula_stream_ops *ops, void *arg, yula_stream **out)
+{
     yula_stream *stream = yula__alloc(loop, sizeof(*stream));
     if (stream == NULL)
         return -ENOMEM;
@@ -658,7 +664,10 @@ yula_stream_new(yula_loop *loop, yula_lane lane, int fd,
     stream->fd = fd;
     stream->ops = ops;
     stream->arg = arg;
-    stream->tcp = protocol == IPPROTO_TCP;
+    stream->tcp = kind == YULA__STREAM_ASK
+                      ? yula__sys_getsockopt(fd, SOL_SOCKET, SO_PROTOCOL) ==
+                            IPPROTO_TCP
+                      : kind == YULA__STREAM_TCP;
     if (stream->tcp) /* writes are gathered here, not by Nagle's algorithm */
         (void)yula__sys_setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, 1);
     stream->low = YULA_STREAM_LOW;
@@ -687,7 +696,7 @@ yula_stream_free(yula_stream *stream, bool close_fd)
 
     stream->reading = false;
     stream->failed = true; /* what a release writes is dropped */
-    yula_watcher_stop(&stream->watcher);
+    yula__watcher_stop(&stream->watcher, close_fd);
     yula_work_cancel(&stream->deferred);
     if (loop->resume == &stream->watcher.work)
         loop->resume = NULL;

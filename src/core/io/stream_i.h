@@ -2,6 +2,7 @@
 #ifndef YULA__STREAM_I_H
 #define YULA__STREAM_I_H
 
+#include <yula/listener.h>
 #include <yula/stream.h>
 
 #include "loop/loop_i.h"
@@ -73,6 +74,18 @@ void yula__read_buffer_put(yula_loop *loop, char *buffer);
 #define YULA__STREAM_TROUBLE                                                   \
     (YULA_READ_CLOSED | YULA_HANGUP | YULA_ERROR | YULA_PRIORITY)
 
+/* What is known of a socket whose stream is made: nothing; that it is TCP; that
+ * it is not. */
+enum {
+    YULA__STREAM_ASK,
+    YULA__STREAM_TCP,
+    YULA__STREAM_OTHER
+};
+/* stream.c: yula_stream_new, told what it would ask the kernel. */
+int yula__stream_new(yula_loop *loop, yula_lane lane, int fd, int kind,
+                     const yula_stream_ops *ops, void *arg, yula_stream **out);
+/* listener.c: what the streams of its connections are. */
+int yula__listener_kind(const yula_listener *listener);
 /* stream.c: the loop is freed; no stream is left. */
 void yula__stream_chunks_fini(yula_loop *loop);
 

@@ -217,6 +217,9 @@ yula__timers_next(const yula_loop *loop)
 }
 
 /* watcher.c */
+/* yula_watcher_stop. closes: the caller closes the descriptor, which nobody has
+ * a duplicate of, right after. */
+void yula__watcher_stop(yula_watcher *watcher, bool closes);
 void yula__watchers_fini(yula_loop *loop);
 /* Queue the watchers that the events are for; lanes is a set of 1 << lane. */
 void yula__watchers_collect(yula_loop *loop, int count, unsigned lanes);

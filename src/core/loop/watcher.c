@@ -8,6 +8,8 @@
  *  I3. A stopped watcher has no pending events and is not queued.
  * Thread: loop.
  */
+#include <pthread.h>
+#include <stdatomic.h>
 #include <string.h>
 
 #include "loop/loop_i.h"
@@ -18,6 +20,23 @@
  * keep the loop from ever sleeping. After this many polls in a row that saw
  * nothing else the poller is replaced. */
 #define WATCHER_STALE_POLLS 8
+
+/* The process has forked: a child may have duplicates of our descriptors. */
+static atomic_bool process_forks;
+static pthread_once_t process_forks_once = PTHREAD_ONCE_INIT;
+
+static void
+process_forked(void)
+{
+    atomic_store_explicit(&process_forks, true, memory_order_relaxed);
+}
+
+static void
+process_watch_forks(void)
+{
+    if (pthread_atfork(NULL, process_forked, NULL) != 0)
+        process_forked(); /* unknown: as if it had */
+}
 
 static inline uint64_t
 watcher_tag(const yula_watcher *watcher)
@@ -53,8 +72,10 @@ fds_reserve(yula_loop *loop, int fd)
     size_t count = loop->fd_count;
     if ((size_t)fd < count)
         return 0;
-    if (count == 0)
+    if (count == 0) {
+        (void)pthread_once(&process_forks_once, process_watch_forks);
         count = WATCHER_FIRST_COUNT;
+    }
     while (count <= (size_t)fd)
         count *= 2;
     yula__fd_owner *fds = yula__resize(loop, loop->fds, count * sizeof(*fds));
@@ -145,11 +166,20 @@ yula_watcher_modify(yula_watcher *watcher, unsigned interest)
 void
 yula_watcher_stop(yula_watcher *watcher)
 {
+    yula__watcher_stop(watcher, false);
+}
+
+void
+yula__watcher_stop(yula_watcher *watcher, bool closes)
+{
     yula_loop *loop = watcher->loop;
 
     if (watcher->fd < 0)
         return;
-    yula__poller_remove(&loop->poller, watcher->fd);
+    /* The last descriptor takes its registration along. A forked child may have
+     * another; what it makes the kernel report is dropped by I2. */
+    if (!closes || atomic_load_explicit(&process_forks, memory_order_relaxed))
+        yula__poller_remove(&loop->poller, watcher->fd);
     loop->fds[watcher->fd].watcher = NULL;
     loop->watched_native -= watcher->work.lane == YULA_LANE_NATIVE;
     yula_work_cancel(&watcher->work);
