@@ -559,6 +559,25 @@ endpoint_make_type(PyObject *module, PyObject *bases, Py_ssize_t base_size)
     return PyType_FromModuleAndSpec(module, &spec, bases);
 }
 
+/* Since some release of 3.12 asyncio sends empty datagrams, and lets each one
+ * queued weigh _header_size more. */
+static int
+find_rules(yulapy_state *state)
+{
+    PyObject *events = PyImport_ImportModule("asyncio.selector_events");
+    PyObject *theirs = NULL;
+
+    if (events != NULL)
+        theirs = PyObject_GetAttrString(events, "_SelectorDatagramTransport");
+    Py_XDECREF(events);
+    if (theirs == NULL)
+        return -1;
+    state->sends_empty_datagrams = PyObject_HasAttrString(theirs,
+                                                          "_header_size");
+    Py_DECREF(theirs);
+    return 0;
+}
+
 /* After the stream transport's, which finds out where _extra is. */
 int
 yulapy_datagram_transport_add_type(PyObject *module, yulapy_state *state)
@@ -580,8 +599,7 @@ yulapy_datagram_transport_add_type(PyObject *module, yulapy_state *state)
     Py_XDECREF(datagram);
     Py_XDECREF(bases);
     state->datagram_transport_type = (PyTypeObject *)type;
-    state->sends_empty_datagrams = Py_Version >= 0x030c0000;
-    if (type == NULL)
+    if (type == NULL || find_rules(state) < 0)
         return -1;
     return PyModule_AddType(module, (PyTypeObject *)type);
 }
