@@ -235,6 +235,8 @@
     MEMBER(yula_pipe_writer_new) \
     MEMBER(yula_pipe_writer_watch) \
     MEMBER(yula_datagram_drop) \
+    MEMBER(yula_stream_has_data) \
+    MEMBER(yula_stream_take) \
     /* the end of the table */
 /* clang-format on */
 
@@ -478,6 +480,8 @@ typedef struct yula_python_table {
 #define yula_pipe_writer_new YULA_PYTHON_USE(yula_pipe_writer_new)
 #define yula_pipe_writer_watch YULA_PYTHON_USE(yula_pipe_writer_watch)
 #define yula_datagram_drop YULA_PYTHON_USE(yula_datagram_drop)
+#define yula_stream_has_data YULA_PYTHON_USE(yula_stream_has_data)
+#define yula_stream_take YULA_PYTHON_USE(yula_stream_take)
 /* the end of the names */
 #endif
 

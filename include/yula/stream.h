@@ -10,6 +10,7 @@
 #ifndef YULA_STREAM_H
 #define YULA_STREAM_H
 
+#include <stdbool.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 
@@ -24,8 +25,9 @@ typedef struct yula_stream yula_stream;
  * any of them. */
 typedef struct yula_stream_ops {
     /* Where to receive: set *base and *len (> 0). NULL: the loop's own buffer
-     * of YULA_STREAM_READ_MAX bytes, valid until read returns. Returns 0; a
-     * positive number for "not in this turn"; a negative one, which stops
+     * of YULA_STREAM_READ_MAX bytes, valid until read returns. Returns 0;
+     * YULA_STREAM_LEAVE: the data stays in the kernel for yula_stream_take;
+     * YULA_STREAM_SKIP: not in this turn; a negative number, which stops
      * reading and is passed to failed. */
     int (*alloc)(yula_stream *stream, void **base, size_t *len, void *arg);
     /* len > 0 bytes arrived at base. */
@@ -46,6 +48,11 @@ typedef struct yula_stream_ops {
     /* A chunk given with an owner was sent or dropped. */
     void (*release)(void *owner);
 } yula_stream_ops;
+
+/* What alloc may return. Who leaves the data takes it soon, or starts the
+ * stream again: no other event is sure to come. */
+#define YULA_STREAM_SKIP 1
+#define YULA_STREAM_LEAVE 2
 
 /* Most bytes one read takes, and the size of the loop's read buffer. asyncio's
  * selector loop reads as much (256 KiB). */
@@ -97,6 +104,21 @@ YULA_API int yula_stream_free(yula_stream *stream, bool close_fd);
  */
 YULA_API void yula_stream_start(yula_stream *stream);
 YULA_API void yula_stream_stop(yula_stream *stream);
+
+/* Inside alloc: whether the kernel has just reported data and nothing else (no
+ * end, no failure), so that there is something to be left and taken.
+ *
+ * Thread: loop.  Blocks: no.  Calls back: no.  GIL: not used.
+ */
+YULA_API bool yula_stream_has_data(const yula_stream *stream);
+
+/* Receive what alloc has left, whether or not the stream was stopped meanwhile.
+ * The end and failures are reported through ops as ever, later.
+ *
+ * Returns how much came; 0: nothing, and alloc will be called when there is.
+ * Thread: loop.  Blocks: no.  Calls back: later.  GIL: not used.
+ */
+YULA_API size_t yula_stream_take(yula_stream *stream, void *base, size_t len);
 
 /* Queue one chunk and send as described above.
  *

@@ -23,6 +23,10 @@
  * much more memory than it says. */
 #define SPARE_SLACK 2
 
+/* From here on a bytes object that may turn out too large is received into: a
+ * copy costs more. See docs/performance.md, "Memory". */
+#define RECEIVED_DIRECT_MIN (32u * 1024u)
+
 #if defined(Py_GIL_DISABLED)
 /* The reference count is split between threads: always make a new one. */
 #define SPARE_USABLE 0
@@ -70,6 +74,54 @@ yulapy_received_bytes(yulapy_loop *loop, const void *base, size_t len)
         Py_XSETREF(loop->spare, Py_NewRef(bytes));
     }
     return bytes;
+}
+
+/* --- right from the socket --------------------------------------------------- */
+
+/* A bytes object of that size with nothing in it yet, which is the spare one if
+ * there may be one. Borrowed then. */
+static PyObject *
+bytes_room(yulapy_loop *loop, size_t len)
+{
+    if (bytes_fits(loop->spare, loop->spare_capacity, len))
+        return loop->spare;
+    PyObject *bytes = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)len);
+    if (bytes != NULL) {
+        loop->spare_capacity = len;
+        Py_XSETREF(loop->spare, bytes);
+    }
+    return bytes;
+}
+
+PyObject *
+yulapy_received_from(yulapy_loop *loop, yula_stream *stream, size_t max,
+                     size_t expected)
+{
+    bool direct = SPARE_USABLE && expected >= RECEIVED_DIRECT_MIN &&
+                  max <= expected * SPARE_SLACK;
+    PyObject *bytes = NULL;
+    char *base;
+
+    if (direct) {
+        bytes = bytes_room(loop, max);
+        base = bytes != NULL ? PyBytes_AS_STRING(bytes) : NULL;
+    }
+    else {
+        base = yula_loop_read_buffer(loop->core);
+    }
+    if (base == NULL) {
+        if (!direct)
+            PyErr_NoMemory();
+        return NULL;
+    }
+    size_t len = yula_stream_take(stream, base, max);
+    if (len == 0)
+        return NULL;
+    if (!direct || len < loop->spare_capacity / SPARE_SLACK)
+        return yulapy_received_shelf_bytes(loop, base, len);
+    Py_SET_SIZE((PyVarObject *)bytes, (Py_ssize_t)len);
+    base[len] = '\0';
+    return Py_NewRef(bytes);
 }
 
 /* --- for streams ------------------------------------------------------------- */

@@ -252,6 +252,7 @@ protocol_reader(PyObject *ref)
 static void
 streams_leave(yulapy_transport *transport)
 {
+    yulapy_streams_settle(transport);
     if (transport->reader != NULL)
         transport->reader->feeder = NULL;
     transport->reader = NULL;

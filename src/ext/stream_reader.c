@@ -9,8 +9,15 @@
  *
  *  I1. What is there to read is the target's filled part, or the chunk from
  *      chunk_start on, or the buffer: at most one of them is not empty.
+ * Data for a waiting read() is left with the kernel (left): the task that is
+ * woken receives it in its own step, right into its result, and goes on while it
+ * is in the cache. Whoever looks at the reader before that step fetches it first,
+ * so nobody can tell.
+ *
  *  I2. While somebody else holds the buffer, nothing is in a chunk or target.
  *  I3. feeder->reader == this part, or feeder is NULL.
+ *  I4. left: nothing else is there to read, feeder is not NULL, and the op that
+ *      was woken (waiting) is not done yet.
  */
 #include "awaitable.h"
 #include "streams.h"
@@ -29,6 +36,7 @@ reader_unlink(yulapy_reader *reader)
     if (reader->feeder != NULL)
         reader->feeder->reader = NULL;
     reader->feeder = NULL;
+    reader->left = false;
 }
 
 /* --- the data --------------------------------------------------------------- */
@@ -49,6 +57,8 @@ reader_settle(yulapy_reader *reader)
 {
     yulapy_stream_op *op = reader->waiting;
 
+    if (reader->left && yulapy_reader_fetch(reader) < 0)
+        return -1;
     if (reader->buffer == NULL || !PyByteArray_Check(reader->buffer))
         return 0; /* somebody's own: see reader_judge */
     if (reader->chunk != NULL) {
@@ -106,6 +116,46 @@ reader_append(yulapy_reader *reader, const char *base, Py_ssize_t len,
                               (yulapy_loop *)reader->loop, base, (size_t)len);
     reader->chunk_start = 0;
     return reader->chunk != NULL ? 0 : -1;
+}
+
+int
+yulapy_reader_fetch(yulapy_reader *reader)
+{
+    yula_stream *stream = reader->feeder->stream;
+    size_t len = 0;
+
+    reader->left = false;
+    char *base = yula_loop_read_buffer(((yulapy_loop *)reader->loop)->core);
+    if (base == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    if (stream != NULL)
+        len = yula_stream_take(stream, base, YULA_STREAM_READ_MAX);
+    return len > 0 ? reader_append(reader, base, (Py_ssize_t)len, NULL) : 0;
+}
+
+PyObject *
+yulapy_reader_receive_left(yulapy_reader *reader, Py_ssize_t count)
+{
+    yulapy_loop *loop = (yulapy_loop *)reader->loop;
+    yula_stream *stream = reader->feeder->stream;
+    size_t max = YULA_STREAM_READ_MAX;
+
+    if (count < READER_TARGET_MIN) { /* there may be more, for the buffer */
+        (void)yulapy_reader_fetch(reader);
+        return NULL;
+    }
+    reader->left = false;
+    if (stream == NULL)
+        return NULL;
+    if ((size_t)count < max)
+        max = (size_t)count;
+    yulapy_awaitable_forget(reader->state);
+    PyObject *bytes = yulapy_received_from(loop, stream, max, reader->recent);
+    if (bytes != NULL)
+        reader->recent = (size_t)PyBytes_GET_SIZE(bytes);
+    return bytes;
 }
 
 /* The bytes that the chunk starts with, removed. */
@@ -286,10 +336,29 @@ reader_has_target(yulapy_reader *reader, yulapy_stream_op *op)
     return true;
 }
 
+/* Whether the op that waits can receive in its task's own step. */
+static bool
+reader_may_leave(yulapy_reader *reader, yulapy_stream_op *op)
+{
+    return op != NULL && op->kind->receives && reader->chunk == NULL &&
+           PyByteArray_GET_SIZE(reader->buffer) == 0;
+}
+
 int
 yulapy_reader_alloc(yulapy_reader *reader, void **base, size_t *len)
 {
     yulapy_stream_op *op = reader_op(reader);
+
+    if (yula_stream_has_data(reader->feeder->stream)) {
+        if (reader->left)
+            return YULA_STREAM_LEAVE;
+        if (reader_may_leave(reader, op)) {
+            reader->left = true;
+            (void)reader_wake(reader);
+            return YULA_STREAM_LEAVE;
+        }
+    }
+    reader->left = false; /* and what there is comes now */
 
     *len = YULA_STREAM_READ_MAX;
     if (op != NULL && op->kind->exact && !op->kind->ready(op) &&
@@ -314,6 +383,8 @@ yulapy_reader_receive(yulapy_reader *reader, const char *base, Py_ssize_t len,
 {
     yulapy_stream_op *op = reader->waiting;
 
+    if (reader->left && yulapy_reader_fetch(reader) < 0)
+        return -1;
     if (op != NULL && op->target != NULL &&
         base == PyBytes_AS_STRING(op->target) + op->filled)
         op->filled += len;
@@ -361,7 +432,8 @@ yulapy_reader_wait_ended(yulapy_reader *reader, yulapy_stream_op *op)
 {
     if (reader->waiting != op)
         return;
-    if (op->target != NULL && reader_settle(reader) < 0)
+    if ((reader->left && yulapy_reader_fetch(reader) < 0) ||
+        (op->target != NULL && reader_settle(reader) < 0))
         PyErr_WriteUnraisable((PyObject *)op);
     if (reader->waiter == op->future)
         Py_SETREF(reader->waiter, Py_NewRef(Py_None));

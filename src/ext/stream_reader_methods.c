@@ -17,13 +17,23 @@ op_reader(yulapy_stream_op *op)
 
 /* 0, or 2: not for us. */
 static int
-op_check(yulapy_stream_op *op)
+op_check_left(yulapy_stream_op *op)
 {
     yulapy_reader *reader = op_reader(op);
     if (!yulapy_reader_served(reader))
         return 2;
     /* asyncio looks at the exception once, before it waits. */
     return op->future == NULL && reader->exception != Py_None ? 2 : 0;
+}
+
+/* The same, for who wants to see all there is. Or -1. */
+static int
+op_check(yulapy_stream_op *op)
+{
+    yulapy_reader *reader = op_reader(op);
+    if (reader->left && yulapy_reader_fetch(reader) < 0)
+        return -1;
+    return op_check_left(op);
 }
 
 /* There is not enough: 0 to wait, 2 where asyncio would not. */
@@ -61,8 +71,15 @@ read_attempt(yulapy_stream_op *op, PyObject **result)
     yulapy_reader *reader = op_reader(op);
     const char *base;
 
-    if (op_check(op) != 0)
-        return 2;
+    int checked = op_check_left(op);
+    if (checked == 0 && reader->left) {
+        *result = yulapy_reader_receive_left(reader, op->count);
+        if (*result != NULL)
+            return 1;
+        checked = PyErr_Occurred() ? -1 : 0;
+    }
+    if (checked != 0)
+        return checked;
     Py_ssize_t size = yulapy_reader_peek(reader, &base);
     if (op->count == 0 || (size == 0 && reader->eof))
         return op_nothing(result);
@@ -84,8 +101,9 @@ exactly_attempt(yulapy_stream_op *op, PyObject **result)
     yulapy_reader *reader = op_reader(op);
     const char *base;
 
-    if (op_check(op) != 0)
-        return 2;
+    int checked = op_check(op);
+    if (checked != 0)
+        return checked;
     if (op->target != NULL && op->filled == op->count) {
         *result = op->target;
         op->target = NULL;
@@ -132,8 +150,9 @@ until_ready(yulapy_stream_op *op)
 static int
 until_attempt(yulapy_stream_op *op, PyObject **result)
 {
-    if (op_check(op) != 0)
-        return 2;
+    int checked = op_check(op);
+    if (checked != 0)
+        return checked;
     Py_ssize_t end = until_search(op);
     if (end < 0)
         return 2;
@@ -166,17 +185,19 @@ next_line_attempt(yulapy_stream_op *op, PyObject **result)
 }
 
 static const yulapy_stream_op_kind kind_read = {
-    "read", "StreamReader.read", false, read_attempt, read_ready};
+    "read", "StreamReader.read", false, true, read_attempt, read_ready};
 static const yulapy_stream_op_kind kind_readexactly = {
-    "readexactly", "StreamReader.readexactly", true, exactly_attempt,
+    "readexactly", "StreamReader.readexactly", true, false, exactly_attempt,
     exactly_ready};
 static const yulapy_stream_op_kind kind_readuntil = {
-    "readuntil", "StreamReader.readuntil", false, until_attempt, until_ready};
-static const yulapy_stream_op_kind kind_readline = {
-    "readline", "StreamReader.readline", false, line_attempt, until_ready};
-static const yulapy_stream_op_kind kind_next_line = {
-    "__anext__", "StreamReader.__anext__", false, next_line_attempt,
+    "readuntil", "StreamReader.readuntil", false, false, until_attempt,
     until_ready};
+static const yulapy_stream_op_kind kind_readline = {
+    "readline", "StreamReader.readline", false, false, line_attempt,
+    until_ready};
+static const yulapy_stream_op_kind kind_next_line = {
+    "__anext__", "StreamReader.__anext__", false,
+    false,       next_line_attempt,        until_ready};
 
 /* --- methods ---------------------------------------------------------------- */
 
@@ -288,6 +309,8 @@ reader_feed_eof(PyObject *self, PyObject *unused)
     yulapy_reader *reader = served(self);
     if (reader == NULL)
         return yulapy_stream_asyncio_call(self, "feed_eof", NULL, 0, NULL);
+    if (reader->left && yulapy_reader_fetch(reader) < 0)
+        return NULL;
     return yulapy_reader_end(reader) == 0 ? Py_NewRef(Py_None) : NULL;
 }
 
@@ -298,6 +321,8 @@ reader_at_eof(PyObject *self, PyObject *unused)
     const char *base;
     if (reader == NULL)
         return yulapy_stream_asyncio_call(self, "at_eof", NULL, 0, NULL);
+    if (reader->left && yulapy_reader_fetch(reader) < 0)
+        return NULL;
     return PyBool_FromLong(reader->eof &&
                            yulapy_reader_peek(reader, &base) == 0);
 }

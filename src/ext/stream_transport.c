@@ -89,6 +89,7 @@ yulapy_transport_force_close(yulapy_transport *transport, PyObject *error)
 {
     if (transport->lost > 0)
         return;
+    yulapy_streams_settle(transport);
     transport->closing = true;
     if (transport->stream != NULL)
         yula_stream_stop(transport->stream);
@@ -207,8 +208,16 @@ transport_on_alloc_stream(yula_stream *stream, void **base, size_t *len,
     yulapy_transport *transport = arg;
     transport->direct = transport->reader != NULL &&
                         yulapy_streams_direct(transport);
-    if (transport->direct)
-        return yulapy_reader_alloc(transport->reader, base, len);
+    if (transport->direct) {
+        PyObject *self = Py_NewRef(transport_object(transport));
+        int err = yulapy_reader_alloc(transport->reader, base, len);
+        if (err > 0 && PyErr_Occurred())
+            yulapy_transport_fatal(
+                transport,
+                "Fatal error: protocol.data_received() call failed.");
+        Py_DECREF(self);
+        return err;
+    }
     *base = yula_loop_read_buffer(transport->loop->core);
     *len = YULA_STREAM_READ_MAX;
     return *base != NULL ? 0 : -ENOMEM;
@@ -597,6 +606,7 @@ yulapy_transport_close(yulapy_transport *transport)
 {
     if (transport->closing)
         return 0;
+    yulapy_streams_settle(transport);
     transport->closing = true;
     if (transport->stream == NULL)
         return transport->protocol != NULL

@@ -195,11 +195,11 @@ wait_closed_attempt(yulapy_stream_op *op, PyObject **result)
     return yulapy_stream_op_follow(op, closed) == 0 ? 2 : -1;
 }
 
-static const yulapy_stream_op_kind kind_drain = {"drain", "StreamWriter.drain",
-                                                 false, drain_attempt, NULL};
+static const yulapy_stream_op_kind kind_drain = {
+    "drain", "StreamWriter.drain", false, false, drain_attempt, NULL};
 static const yulapy_stream_op_kind kind_wait_closed = {
-    "wait_closed", "StreamWriter.wait_closed", false, wait_closed_attempt,
-    NULL};
+    "wait_closed", "StreamWriter.wait_closed", false,
+    false,         wait_closed_attempt,        NULL};
 
 static PyObject *
 writer_drain(PyObject *self, PyObject *unused)

@@ -82,6 +82,8 @@ struct yulapy_reader {
     yulapy_stream_op *waiting; /* borrowed; its future is our waiter, unless
                                    somebody replaced that */
     yulapy_transport *feeder;  /* borrowed; its reader field points here */
+    size_t recent;             /* how much read() last took from the kernel */
+    bool left; /* data was left with the kernel, for whom it has woken */
     bool eof, paused;
     bool odd; /* an attribute was given something asyncio never puts there */
 };
@@ -143,6 +145,20 @@ int yulapy_stream_plain_set(PyObject *self, const char *name, PyObject *value);
  * exception is set. */
 int yulapy_streams_adopt(yulapy_transport *transport, PyObject *protocol);
 
+/* Receive what was left with the kernel (reader->left), as it would have come
+ * without anybody waiting. 0, or -1 with an exception. */
+int yulapy_reader_fetch(yulapy_reader *reader);
+
+/* The transport is about to stop reading: what asyncio would have received by
+ * now goes to the reader. */
+static inline void
+yulapy_streams_settle(yulapy_transport *transport)
+{
+    if (transport->reader != NULL && transport->reader->left &&
+        yulapy_reader_fetch(transport->reader) < 0)
+        PyErr_WriteUnraisable((PyObject *)transport->reader);
+}
+
 /* Whether what the transport receives may go to its reader directly: nothing
  * on the way was replaced. transport->reader is not NULL. */
 bool yulapy_streams_direct(yulapy_transport *transport);
@@ -189,7 +205,8 @@ yulapy_reader_served(yulapy_reader *reader)
            (PyDict_GET_SIZE(reader) == 0 || !yulapy_reader_shadowed(reader));
 }
 
-/* Where the next len bytes of the feeder shall go. 0 or -ENOMEM. */
+/* Where the next len bytes of the feeder shall go: the alloc of its stream. 0,
+ * YULA_STREAM_LEAVE (perhaps with an exception), or -ENOMEM. */
 int yulapy_reader_alloc(yulapy_reader *reader, void **base, size_t *len);
 /* They came. 0, or -1 with an exception. bytes: an object that holds just them,
  * or NULL. */
@@ -197,7 +214,11 @@ int yulapy_reader_receive(yulapy_reader *reader, const char *base,
                           Py_ssize_t len, PyObject *bytes);
 int yulapy_reader_end(yulapy_reader *reader);
 
-/* What is there to read, as one piece. Valid until the next change. */
+/* What yulapy_reader_fetch does for read(count): a new reference; or NULL without an exception, then
+ * look at what there is to read. */
+PyObject *yulapy_reader_receive_left(yulapy_reader *reader, Py_ssize_t count);
+/* What is there to read, as one piece. Valid until the next change. Nothing is
+ * left with the kernel. */
 Py_ssize_t yulapy_reader_peek(yulapy_reader *reader, const char **base);
 /* The first count bytes, removed; count is at most what there is. Reading goes
  * on if it was paused and enough room is made. A new reference, or NULL. */
@@ -214,7 +235,8 @@ extern PyMethodDef yulapy_reader_methods[];
 typedef struct yulapy_stream_op_kind {
     const char *name; /* of asyncio's method */
     const char *qualified_name;
-    bool exact; /* the result has op->count bytes, neither more nor less */
+    bool exact;    /* the result has op->count bytes, neither more nor less */
+    bool receives; /* attempt can take what is left with the kernel */
     /* Try: 1 done, *result is set; 0 wait for data; -1 an exception is set; 2
      * for everything else: asyncio's own coroutine is to do it. */
     int (*attempt)(yulapy_stream_op *op, PyObject **result);

@@ -13,6 +13,7 @@ transport_pause_reading(PyObject *self, PyObject *unused)
     yulapy_transport *transport = TRANSPORT(self);
     if (transport->closing || transport->paused)
         Py_RETURN_NONE;
+    yulapy_streams_settle(transport);
     transport->paused = true;
     if (transport->stream != NULL)
         yula_stream_stop(transport->stream);

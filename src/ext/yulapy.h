@@ -321,6 +321,10 @@ PyObject *yulapy_received_bytes(yulapy_loop *loop, const void *base,
 #define YULAPY_SHELF_MAX 4096u
 PyObject *yulapy_received_shelf_bytes(yulapy_loop *loop, const void *base,
                                       size_t len);
+/* Take from the stream: at most max bytes, probably `expected`. A new reference,
+ * or NULL; without an exception if nothing came. */
+PyObject *yulapy_received_from(yulapy_loop *loop, yula_stream *stream,
+                               size_t max, size_t expected);
 void yulapy_received_drop(yulapy_loop *loop);
 
 /* --- pipe_*.c: see pipe_transport.h --- */

@@ -293,6 +293,155 @@ TEST(an_owner_that_has_no_buffer_in_this_turn_is_asked_again_in_the_next)
     finish(&self);
 }
 
+/* --- data that is left in the kernel --------------------------------------- */
+
+static bool data_was_there; /* in the last call of alloc_leaves */
+
+static int
+alloc_leaves(yula_stream *stream, void **base, size_t *len, void *arg)
+{
+    end *self = arg;
+    (void)end_alloc(stream, base, len, arg);
+    data_was_there = yula_stream_has_data(stream);
+    return data_was_there ? YULA_STREAM_LEAVE : self->alloc_result;
+}
+
+static const yula_stream_ops leaving_ops = {.alloc = alloc_leaves,
+                                            .read = end_read,
+                                            .unused = end_unused,
+                                            .ended = end_ended,
+                                            .failed = end_failed,
+                                            .release = end_release};
+
+static void
+begin_leaving(end *self, pair_cb pair)
+{
+    static char into[8];
+    begin_with(self, pair, &leaving_ops);
+    self->into = into;
+    self->into_len = sizeof(into);
+    yula_stream_start(self->stream);
+}
+
+TEST(what_alloc_leaves_is_taken_later_with_one_system_call)
+{
+    char got[16];
+    end self;
+
+    begin_leaving(&self, test_tcp_pair);
+    test_send_all(self.peer, "hello", 5);
+    run_while(&self, &self.allocs, 0);
+    turns(&self, 3);
+    CHECK_EQ(self.allocs, 1); /* not asked again in each turn */
+    CHECK_EQ(receives(), 0);
+    CHECK_EQ(yula_stream_take(self.stream, got, sizeof(got)), 5);
+    CHECK(memcmp(got, "hello", 5) == 0);
+    CHECK_EQ(yula_stream_take(self.stream, got, sizeof(got)), 0);
+    CHECK_EQ(receives(), 1); /* it is known to be empty */
+    turns(&self, 2);
+    CHECK_EQ(self.allocs, 1);
+    finish(&self);
+}
+
+TEST(what_is_not_taken_whole_is_reported_again)
+{
+    for (int kind = 0; kind < 2; kind++) {
+        char got[3];
+        end self;
+        begin_leaving(&self, pairs[kind]);
+        test_send_all(self.peer, "abcdef", 6);
+        run_while(&self, &self.allocs, 0);
+        CHECK_EQ(yula_stream_take(self.stream, got, sizeof(got)), 3);
+        turns(&self, 2);
+        CHECK(!data_was_there); /* remembered, not reported */
+        CHECK_EQ(self.reads, 1);
+        CHECK_EQ(self.len, 3);
+        CHECK(memcmp(self.data, "def", 3) == 0);
+        finish(&self);
+    }
+}
+
+TEST(what_is_left_can_be_taken_from_a_stopped_stream)
+{
+    char got[16];
+    end self;
+
+    begin_leaving(&self, test_tcp_pair);
+    test_send_all(self.peer, "abc", 3);
+    run_while(&self, &self.allocs, 0);
+    yula_stream_stop(self.stream);
+    CHECK_EQ(yula_stream_take(self.stream, got, sizeof(got)), 3);
+    finish(&self);
+}
+
+TEST(what_is_left_and_not_taken_comes_at_the_next_start)
+{
+    end self;
+
+    begin_leaving(&self, test_tcp_pair);
+    test_send_all(self.peer, "abc", 3);
+    run_while(&self, &self.allocs, 0);
+    yula_stream_start(self.stream);
+    turns(&self, 2);
+    CHECK_EQ(self.len, 3);
+    finish(&self);
+}
+
+/* With an end or a failure there is no promise: a read may find only that. */
+TEST(nothing_is_left_when_the_end_was_reported)
+{
+    for (int kind = 0; kind < 2; kind++) {
+        end self;
+        begin_leaving(&self, pairs[kind]);
+        test_send_all(self.peer, "bye", 3);
+        CHECK_EQ(shutdown(self.peer, SHUT_WR), 0);
+        run_while(&self, &self.ended, 0);
+        CHECK(!data_was_there);
+        CHECK_EQ(self.len, 3);
+        finish(&self);
+    }
+}
+
+TEST(the_end_that_came_meanwhile_is_reported_after_a_take)
+{
+    for (int kind = 0; kind < 2; kind++) {
+        char got[16];
+        end self;
+        begin_leaving(&self, pairs[kind]);
+        test_send_all(self.peer, "bye", 3);
+        run_while(&self, &self.allocs, 0);
+        close(self.peer);
+        self.peer = -1;
+        CHECK_EQ(yula_stream_take(self.stream, got, sizeof(got)), 3);
+        CHECK_EQ(self.ended, 0);
+        run_while(&self, &self.ended, 0);
+        turns(&self, 2);
+        CHECK_EQ(self.ended, 1);
+        finish(&self);
+    }
+}
+
+TEST(a_take_that_fails_is_reported_later_as_a_failed_read)
+{
+    char got[16];
+    end self;
+
+    begin_leaving(&self, test_tcp_pair);
+    test_send_all(self.peer, "abc", 3);
+    run_while(&self, &self.allocs, 0);
+    test_fail_sys(1, ECONNRESET);
+    CHECK_EQ(yula_stream_take(self.stream, got, sizeof(got)), 0);
+    CHECK_EQ(self.failures, 0);
+    turns(&self, 1);
+    CHECK_EQ(self.failures, 1);
+    CHECK_EQ(self.status, -ECONNRESET);
+    CHECK(!self.writing);
+    CHECK_EQ(yula_stream_take(self.stream, got, sizeof(got)), 0);
+    turns(&self, 2);
+    CHECK_EQ(self.failures, 1);
+    finish(&self);
+}
+
 /* --- a stream from its descriptor ---------------------------------------- */
 
 TEST(a_descriptor_leads_to_its_stream_and_its_argument)

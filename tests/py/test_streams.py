@@ -391,6 +391,142 @@ def test_a_read_cancelled_after_its_data_came_loses_nothing(run, size):
     run(main())
 
 
+async def woken(reader):
+    """Until a task that waits for the reader was woken and has not run yet."""
+    while reader._waiter is not None:
+        await asyncio.sleep(0)
+
+
+def _pause_and_close(reader, writer, task):
+    writer.transport.pause_reading()
+    writer.close()
+
+
+def _another_protocol(reader, writer, task):
+    before = writer.transport.get_protocol()
+    writer.transport.set_protocol(asyncio.Protocol())
+    asyncio.get_running_loop().call_soon(writer.transport.set_protocol, before)
+
+
+LOOKS = {
+    "buffer": lambda reader, writer, task: bytes(reader._buffer),
+    "at_eof": lambda reader, writer, task: reader.at_eof(),
+    "repr": lambda reader, writer, task: repr(reader).partition("bytes")[0].rpartition("<")[2],
+    "pause": lambda reader, writer, task: writer.transport.pause_reading(),
+    "close": lambda reader, writer, task: writer.close(),
+    "abort": lambda reader, writer, task: writer.transport.abort(),
+    "pause_and_close": _pause_and_close,
+    "another_protocol": _another_protocol,
+    "feed_data": lambda reader, writer, task: reader.feed_data(b"more"),
+    "feed_eof": lambda reader, writer, task: reader.feed_eof(),
+    "own_read": lambda reader, writer, task: setattr(reader, "mine", 1),
+}
+
+
+@pytest.mark.parametrize("look", LOOKS.values(), ids=LOOKS)
+def test_data_is_there_as_soon_as_its_reader_was_woken(run, look):
+    sent = b"0123456789" * 20
+
+    async def main():
+        async with connected() as (reader, writer, peer):
+            task = await waiting(_await(reader.read(100)))
+            peer.sendall(sent)
+            await woken(reader)
+            assert not task.done()
+            found = look(reader, writer, task)
+            assert found in (None, sent, False, "StreamReader 200 ")
+            assert await task == sent[:100]
+            assert (await reader.read(1000)).startswith(sent[100:])
+
+    run(main())
+
+
+def test_a_second_read_takes_the_data_that_woke_the_first(run):
+    async def main():
+        async with connected() as (reader, _, peer):
+            first = await waiting(_await(reader.read(100)))
+            peer.sendall(b"abcdef")
+            await woken(reader)
+            assert await reader.readexactly(2) == b"ab"
+            assert await reader.read(2) == b"cd"
+            assert await first == b"ef"
+
+    run(main())
+
+
+@pytest.mark.parametrize("size", [10, 50_000])
+def test_a_read_cancelled_when_it_was_woken_loses_nothing(run, size):
+    async def main():
+        async with connected(limit=100_000) as (reader, _, peer):
+            task = await waiting(_await(reader.read(size)))
+            peer.sendall(b"a" * size)
+            await woken(reader)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            assert await reader.readexactly(size) == b"a" * size
+
+    run(main())
+
+
+def test_the_end_and_a_reset_behind_data_come_after_it(run):
+    async def main():
+        async with connected() as (reader, _, peer):
+            task = await waiting(_await(reader.read(100)))
+            peer.sendall(b"abc")
+            await woken(reader)
+            peer.shutdown(socket.SHUT_WR)
+            assert await task == b"abc"
+            assert await reader.read(100) == b""
+        async with connected() as (reader, _, peer):
+            task = await waiting(_await(reader.read(100)))
+            peer.sendall(b"abc")
+            await woken(reader)
+            peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+            peer.close()
+            assert await task == b"abc"
+            with pytest.raises(ConnectionResetError):
+                await reader.read(100)
+
+    run(main())
+
+
+def test_what_was_read_stays_as_it_was_whatever_is_read_later(run):
+    """Large results may be memory that is used again; never while somebody has it."""
+    sizes = [100_000, 100_000, 10, 60_000, 99_999, 100_000, 1, 2, 50_001, 40_000] * 3
+
+    async def main():
+        async with connected(limit=1 << 20) as (reader, _, peer):
+            peer.setblocking(False)
+            kept, hashes = [], []
+            for number, size in enumerate(sizes):
+                sent = bytes([number]) * size
+                task = asyncio.create_task(_whole(reader, size))
+                await asyncio.get_running_loop().sock_sendall(peer, sent)
+                pieces = await task
+                assert b"".join(pieces) == sent
+                if number % 3:
+                    kept.append((number, pieces))
+                if number % 4 == 0:
+                    hashes.append(dict.fromkeys(pieces, number))
+            for number, pieces in kept:
+                for piece in pieces:
+                    assert piece == bytes([number]) * len(piece)
+                    assert piece + b"!" == bytes([number]) * len(piece) + b"!"
+                    assert sys.getsizeof(piece) == sys.getsizeof(b"") + len(piece)
+            assert all(found[piece] == number for found, number in
+                       zip(hashes, range(0, len(sizes), 4), strict=True) for piece in found)  # fmt: skip
+
+    async def _whole(reader, size):
+        pieces = []
+        while size > 0:
+            pieces.append(await reader.read(100_000))
+            size -= len(pieces[-1])
+        return pieces
+
+    run(main())
+
+
 def test_a_timeout_leaves_the_reader_usable(run):
     async def main():
         async with connected() as (reader, _, peer):

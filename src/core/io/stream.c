@@ -78,14 +78,27 @@ stream_take(yula_stream *stream, void *base, size_t len, bool *drained)
     return n;
 }
 
+static inline void
+stream_note_received(yula_stream *stream, bool drained)
+{
+    if (drained && stream->tcp && stream->trouble == 0)
+        stream->readable = false;
+}
+
+static void
+stream_found_nothing(yula_stream *stream)
+{
+    stream->readable = false;
+    stream->trouble &= ~(unsigned)YULA_PRIORITY;
+}
+
 static void
 stream_receive(yula_stream *stream, void *base, size_t len)
 {
     bool drained;
     ssize_t n = stream_take(stream, base, len, &drained);
     if (n > 0) {
-        if (drained && stream->tcp && stream->trouble == 0)
-            stream->readable = false;
+        stream_note_received(stream, drained);
         /* Queued behind what read queues, as asyncio would see it; but a turn
          * nested in read must not miss it. */
         stream->loop->resume = &stream->watcher.work;
@@ -95,17 +108,18 @@ stream_receive(yula_stream *stream, void *base, size_t len)
             yula_watcher_again(&stream->watcher, 0);
         return;
     }
-    stream->readable = false;
     if (n == 0) {
+        stream->readable = false;
         stream->reading = false;
         stream->ended = true;
         stream->ops->ended(stream, stream->arg);
     }
     else if (n != -EAGAIN) {
+        stream->readable = false;
         stream_fail(stream, (int)n, false);
     }
     else {
-        stream->trouble &= ~(unsigned)YULA_PRIORITY;
+        stream_found_nothing(stream);
         if (stream->ops->unused != NULL)
             stream->ops->unused(stream, stream->arg);
     }
@@ -133,7 +147,9 @@ stream_read_to_owner(yula_stream *stream)
 
     int err = stream->ops->alloc(stream, &base, &len, stream->arg);
     if (stream->fd < 0)
-        return;    /* freed by alloc */
+        return; /* freed by alloc */
+    if (err == YULA_STREAM_LEAVE)
+        return;
     if (err > 0) { /* not now */
         if (stream->reading)
             yula_watcher_again(&stream->watcher, 0);
@@ -156,6 +172,51 @@ stream_read(yula_stream *stream)
         stream_read_to_loop(stream);
     else
         stream_read_to_owner(stream);
+}
+
+/* Reported when the callback has returned, not from inside a call of the
+ * owner's; no later, or the owner hears of it a turn after asyncio's would. */
+static void
+stream_fail_later(yula_stream *stream, int status, bool writing)
+{
+    if (stream->failed)
+        return;
+    stream->failed = true;
+    stream->reading = false;
+    stream->late_status = status;
+    stream->late_writing = writing;
+    yula_work_cancel(&stream->deferred); /* there is nothing left to send */
+    if (stream->loop->in_callback > 0)
+        yula_loop_defer(stream->loop, &stream->deferred);
+    else
+        yula_work_queue(stream->loop, &stream->deferred);
+    queue_drop(stream);
+}
+
+bool
+yula_stream_has_data(const yula_stream *stream)
+{
+    return stream->reported && stream->trouble == 0;
+}
+
+size_t
+yula_stream_take(yula_stream *stream, void *base, size_t len)
+{
+    bool drained;
+
+    if (!stream->readable || stream->failed || stream->ended)
+        return 0;
+    ssize_t n = stream_take(stream, base, len, &drained);
+    if (n > 0)
+        stream_note_received(stream, drained);
+    else if (n == -EAGAIN)
+        stream_found_nothing(stream);
+    else if (n < 0)
+        stream_fail_later(stream, (int)n, false);
+    /* The rest, or the end, in the next turn. */
+    if (stream->readable && stream->reading)
+        yula_watcher_again(&stream->watcher, 0);
+    return n > 0 ? (size_t)n : 0;
 }
 
 void
@@ -378,19 +439,7 @@ stream_shutdown_now(yula_stream *stream)
 static void
 stream_write_failed(yula_stream *stream, int status)
 {
-    if (stream->failed)
-        return;
-    stream->failed = true;
-    stream->reading = false;
-    stream->write_status = status;
-    /* Reported when the callback has returned, not from inside a write; no
-     * later, or the owner hears of it a turn after asyncio's would. */
-    yula_work_cancel(&stream->deferred); /* there is nothing left to send */
-    if (stream->loop->in_callback > 0)
-        yula_loop_defer(stream->loop, &stream->deferred);
-    else
-        yula_work_queue(stream->loop, &stream->deferred);
-    queue_drop(stream);
+    stream_fail_later(stream, status, true);
 }
 
 static void
@@ -482,13 +531,13 @@ static void
 stream_deferred(yula_work *work, void *arg)
 {
     yula_stream *stream = arg;
-    int status = stream->write_status;
+    int status = stream->late_status;
 
-    stream->write_status = 0;
+    stream->late_status = 0;
     if (stream->fd < 0)
         yula__free(stream->loop, stream);
     else if (__builtin_expect(status < 0, 0))
-        stream->ops->failed(stream, status, true, stream->arg);
+        stream->ops->failed(stream, status, stream->late_writing, stream->arg);
     else
         yula_stream_flush(stream);
 }
@@ -636,6 +685,7 @@ yula__stream_on_event(yula_watcher *watcher, unsigned events, void *arg)
     yula_stream *stream = arg;
 
     stream->trouble |= events & YULA__STREAM_TROUBLE;
+    stream->reported = (events & YULA_READABLE) != 0;
     if (events & (YULA_READABLE | YULA__STREAM_TROUBLE))
         stream->readable = true;
     if (stream->readable && stream->reading)

@@ -29,6 +29,7 @@ struct yula_stream {
     bool tcp;
     bool reading;  /* the owner wants data */
     bool readable; /* a read may find something */
+    bool reported; /* the kernel said so in the event that is being handled */
     bool ended;
     bool failed;
     bool blocked; /* bytes refused, or the budget spent; an event will come */
@@ -36,7 +37,8 @@ struct yula_stream {
     bool sending; /* inside stream_send: a release may have come back */
     bool shutdown_wanted;
     bool shutdown_done;
-    int write_status; /* of a failure to be reported */
+    int late_status; /* of a failure to be reported */
+    bool late_writing;
     size_t queued;
     size_t low, high;
     /* Flush at the end of the callback, or, on loop->unsent, at that of the
