@@ -1,6 +1,8 @@
 """How a transport writes: at once, in order, gathered, exact about what is left."""
 
 import array
+import asyncio
+import contextlib
 import logging
 import random
 import socket
@@ -23,7 +25,7 @@ def clogged(transport):
 
 
 @KINDS
-def test_a_small_write_reaches_the_peer_before_the_turn_ends(loop, kind):
+def test_a_small_write_reaches_the_peer_before_the_next_turn(loop, kind):
     async def main():
         protocol = Recorder()
         async with wired(protocol, kind) as (transport, peer):
@@ -36,11 +38,31 @@ def test_a_small_write_reaches_the_peer_before_the_turn_ends(loop, kind):
                     seen.append(None)
 
             loop.call_soon(transport.write, b"first")
-            loop.call_soon(look)
-            await turns(2)
+            loop.call_soon(loop.call_soon, look)
+            await turns(3)
             assert seen == [b"first"]
 
     loop.run_until_complete(main())
+
+
+@KINDS
+def test_a_write_of_the_last_turn_has_left_when_the_loop_has_stopped(loop, kind):
+    peers = []
+
+    async def main():
+        protocol = Recorder()
+        async with wired(protocol, kind) as (transport, peer):
+            loop.call_soon(transport.write, b"last words")
+            loop.call_soon(loop.stop)
+            peers.append(peer)
+            await asyncio.sleep(3600)
+
+    task = loop.create_task(main())
+    loop.run_forever()
+    assert peers[0].recv(100) == b"last words"
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        loop.run_until_complete(task)
 
 
 @KINDS

@@ -1,4 +1,10 @@
-/* ahead.c: system calls of streams made while the host's lock is given up.
+/* ahead.c: system calls of streams made together, at best without the host's
+ * lock.
+ *
+ * A send on loopback or to a driver with work to do is 4-6 us of kernel code,
+ * and may wake the peer's CPU; between two callbacks it pushes the interpreter
+ * out of the caches. So the sends of a batch are made together, a few at a time
+ * (YULA__HOLD_COUNT), and never long after they were asked for (YULA__HOLD_NS).
  *
  * While other threads want the lock (yula_loop_want_host), a loop that holds it
  * over every recv and send of a large batch takes it from them for nothing: one
@@ -18,6 +24,7 @@
 #include "io/stream_i.h"
 
 #include <string.h>
+#include <time.h>
 
 #include "base/list.h"
 
@@ -141,6 +148,50 @@ ahead_read(yula_loop *loop, int events)
 
 /* --- sending --------------------------------------------------------------- */
 
+static int64_t
+monotonic_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+static void
+ahead_hold(yula_stream *stream)
+{
+    yula_loop *loop = stream->loop;
+
+    if (yula__work_queued(&stream->deferred))
+        return;
+    if (loop->hold_len != YULA__HOLD_ALL && loop->held++ == 0)
+        loop->held_since_ns = monotonic_ns();
+    yula__list_append(&loop->unsent, &stream->deferred);
+}
+
+void
+yula__ahead_defer(yula_stream *stream)
+{
+    size_t hold_len = stream->loop->hold_len;
+
+    if (stream->queued <= hold_len) {
+        ahead_hold(stream);
+        return;
+    }
+    if (hold_len > 0) /* held so far */
+        (void)yula_work_cancel(&stream->deferred);
+    yula_loop_defer(stream->loop, &stream->deferred);
+}
+
+static void
+ahead_between(yula_loop *loop)
+{
+    if (loop->hold_len == YULA__HOLD_ALL)
+        return;
+    if (loop->held >= YULA__HOLD_COUNT ||
+        monotonic_ns() - loop->held_since_ns >= YULA__HOLD_NS)
+        yula__ready_send_held(loop);
+}
+
 static bool
 ahead_send_stream(yula_stream *stream)
 {
@@ -171,6 +222,7 @@ ahead_send(yula_loop *loop)
 static void
 ahead_sent(yula_loop *loop)
 {
+    loop->held = 0;
     while (!yula__list_empty(&loop->unsent)) {
         yula_work *work = yula__list_take_first(&loop->unsent);
         yula_stream *stream = yula__container_of(work, yula_stream, deferred);
@@ -184,6 +236,7 @@ ahead_sent(yula_loop *loop)
 const yula__ahead yula__stream_ahead = {
     .send = ahead_send,
     .sent = ahead_sent,
+    .between = ahead_between,
     .read = ahead_read,
     .fini = ahead_fini,
 };

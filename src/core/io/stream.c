@@ -565,7 +565,7 @@ size_t
 yula__stream_send_now(yula_stream *stream, const void *base, size_t len)
 {
     if (stream->failed || stream->shutdown_wanted || stream->loop->closed ||
-        stream->loop->holds_sends)
+        stream->loop->hold_len == YULA__HOLD_ALL)
         return 0;
     return stream_send_uncopied(stream, base, len);
 }
@@ -602,10 +602,8 @@ yula_stream_write(yula_stream *stream, const void *base, size_t len,
     if (!stream->blocked && !stream->sending) {
         if (stream->loop->in_callback == 0 || stream->queued > stream->high)
             stream_send(stream);
-        else if (__builtin_expect(!stream->loop->holds_sends, 1))
-            yula_loop_defer(stream->loop, &stream->deferred);
-        else if (!yula__work_queued(&stream->deferred))
-            yula__list_append(&stream->loop->unsent, &stream->deferred);
+        else
+            yula__ahead_defer(stream);
     }
     if (__builtin_expect(stream->queued > stream->high, 0) && !stream->sending)
         stream_check_high(stream);

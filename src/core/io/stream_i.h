@@ -91,11 +91,21 @@ int yula__listener_kind(const yula_listener *listener);
 /* stream.c: the loop is freed; no stream is left. */
 void yula__stream_chunks_fini(yula_loop *loop);
 
+/* So many wait for each other. More gained nothing: with 16, uvicorn's cost per
+ * request fell by a tenth (docs/performance.md). */
+#define YULA__HOLD_COUNT 16
+
+/* Callbacks that compute for long do not keep others' answers back for longer
+ * than this and one callback. */
+#define YULA__HOLD_NS (500 * 1000)
+
 /* ahead.c */
 extern const yula__ahead yula__stream_ahead;
 /* As recv(2), from what was read ahead. drained: whether that read was short. */
 ssize_t yula__ahead_take(yula_stream *stream, void *base, size_t len,
                          bool *drained);
 void yula__ahead_drop(yula_stream *stream);
+/* What a callback has queued: when its batch's sends go, or at its own end. */
+void yula__ahead_defer(yula_stream *stream);
 
 #endif /* YULA__STREAM_I_H */

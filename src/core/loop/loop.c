@@ -143,6 +143,7 @@ loop_collect(yula_loop *loop, int64_t deadline_ns)
         return YULA_ECLOSED;
     yula__inbox_awake(loop); /* from a sleep announced to a foreign loop */
     yula__ready_run_deferred(loop);
+    yula__ready_send_held(loop); /* a nested turn: of the outer batch */
     yula__loop_free_dead(loop);
     if (loop->resume != NULL)
         yula_work_queue(loop, loop->resume);
@@ -185,6 +186,18 @@ loop_collect(yula_loop *loop, int64_t deadline_ns)
 
 /* --- running ------------------------------------------------------------- */
 
+/* Sends of a batch wait for each other (ahead.c). Without a host every callback
+ * is C, and too short to be worth it. */
+static size_t
+loop_hold_len(const yula_loop *loop)
+{
+    if (loop->host == NULL)
+        return 0;
+    if (loop->host_wanted)
+        return loop->large_batch ? YULA__HOLD_ALL : 0;
+    return YULA__HOLD_LEN;
+}
+
 int
 yula_loop_run_batch(yula_loop *loop)
 {
@@ -193,9 +206,10 @@ yula_loop_run_batch(yula_loop *loop)
         status = yula__ready_run(loop, YULA_LANE_NATIVE);
     if (status != 0)
         return status;
-    loop->holds_sends = loop->host_wanted && loop->large_batch;
+    size_t outer = loop->hold_len;
+    loop->hold_len = loop_hold_len(loop);
     status = yula__ready_run(loop, YULA_LANE_HOST);
-    loop->holds_sends = false;
+    loop->hold_len = outer;
     return status;
 }
 

@@ -50,8 +50,11 @@ typedef struct yula__ahead {
     /* The lock was just given up: send what the batch has written. Returns
      * whether somebody must hear of it before the loop may sleep. */
     bool (*send)(yula_loop *loop);
-    /* The lock is back: say what came of it. */
+    /* Send what is unsent, or, if send has done so, say what came of it. */
     void (*sent)(yula_loop *loop);
+    /* A callback of a batch that holds its sends has ended: send them if that
+     * is enough. */
+    void (*between)(yula_loop *loop);
     /* The lock is still given up after a poll: read what is ready. */
     void (*read)(yula_loop *loop, int events);
     void (*fini)(yula_loop *loop);
@@ -60,6 +63,11 @@ typedef struct yula__ahead {
 /* So many events make a batch for which all that is worth it. With fewer the
  * lock's hand-overs cost more than the system calls made without it spare. */
 #define YULA__AHEAD_EVENTS 16
+
+/* hold_len of a batch: what is larger costs more to keep around than it spares.
+ * And of a batch whose sends wait until the lock is given up. */
+#define YULA__HOLD_LEN ((size_t)16384)
+#define YULA__HOLD_ALL SIZE_MAX
 
 typedef struct yula__datagram_batch yula__datagram_batch;
 
@@ -117,8 +125,10 @@ struct yula_loop {
     void *ahead_blocks;       /* free ones, linked through their first word */
     unsigned ahead_block_count;
     bool host_wanted; /* others wait for the host's lock */
-    bool holds_sends; /* in this batch */
     bool large_batch; /* as YULA__AHEAD_EVENTS says */
+    size_t hold_len;  /* in this batch a stream with no more queued holds it */
+    unsigned held;    /* streams that do */
+    int64_t held_since_ns; /* CLOCK_MONOTONIC: since when the first one does */
 
     /* io/stream.c: where streams without an alloc of their own receive, and
      * free arrays of chunks, linked through their first word */
@@ -168,6 +178,8 @@ int yula__loop_wait(yula_loop *loop, int64_t deadline_ns, bool *released);
 /* ready.c */
 int yula__ready_run(yula_loop *loop, yula_lane lane);
 void yula__ready_run_deferred(yula_loop *loop);
+/* What the batch held back so far, if it holds no longer than a batch. */
+void yula__ready_send_held(yula_loop *loop);
 /* Let the host, if there is one, look around within a batch of its lane. Its
  * verdict is a break like any other. */
 void yula__ready_breathe(yula_loop *loop);

@@ -2,7 +2,9 @@
  *
  *  I1. A batch is what was ready when it began; what it queues waits.
  *  I2. A break leaves the rest of the batch queued, in front.
- *  I3. Deferred work is done before the next callback starts.
+ *  I3. Deferred work is done before the next callback starts; sends that are
+ *      held, at the end of the batch at the latest, unless they wait for the
+ *      host's lock to be given up (ahead.c).
  * Thread: loop.
  */
 #include "loop/loop_i.h"
@@ -51,6 +53,16 @@ yula__ready_run_deferred(yula_loop *loop)
 }
 
 void
+yula__ready_send_held(yula_loop *loop)
+{
+    if (yula__list_empty(&loop->unsent) || loop->hold_len == 0 ||
+        loop->hold_len == YULA__HOLD_ALL)
+        return;
+    loop->ahead->sent(loop);
+    yula__ready_run_deferred(loop);
+}
+
+void
 yula__loop_bury(yula_loop *loop, yula_work *work)
 {
     yula__list_append(&loop->dead, work);
@@ -92,12 +104,16 @@ yula__ready_run(yula_loop *loop, yula_lane lane)
         count++;
         if (!yula__list_empty(&loop->deferred))
             yula__ready_run_deferred(loop);
+        if (__builtin_expect(!yula__list_empty(&loop->unsent), 0))
+            loop->ahead->between(loop);
         if (--until_breath == 0) {
             until_breath = YULA_HOST_BREATH;
             if (lane == YULA_LANE_HOST)
                 yula__ready_breathe(loop);
         }
     }
+    if (lane == YULA_LANE_HOST)
+        yula__ready_send_held(loop);
     loop->in_callback--;
     loop->lane = outer_lane;
     loop->stats.callbacks += count;
