@@ -17,7 +17,7 @@ import socket
 import sys
 import threading
 import weakref
-from asyncio import base_events, unix_events
+from asyncio import base_events, base_subprocess, unix_events
 
 from . import _core, failure
 from .tls import SSLProtocol
@@ -382,6 +382,19 @@ class Loop(_core.LoopBase, unix_events._UnixSelectorEventLoop):
                 await transport._wait()
                 raise
             return transport
+
+    @staticmethod
+    def _reader_behind(protocol: Any) -> asyncio.StreamReader | None:
+        """The StreamReader in which a pipe's data ends, if all on the way is asyncio's."""
+        reader: asyncio.StreamReader | None = None
+        if type(protocol) is base_subprocess.ReadSubprocessPipeProto:
+            owner: Any = protocol.proc._protocol  # type: ignore[attr-defined]
+            if type(owner) is asyncio.subprocess.SubprocessStreamProtocol:
+                fd: int = protocol.fd  # type: ignore[attr-defined]
+                reader = owner.stdout if fd == 1 else owner.stderr
+        elif type(protocol) is asyncio.StreamReaderProtocol:
+            reader = protocol._stream_reader  # type: ignore[attr-defined]
+        return reader
 
     # --- names -------------------------------------------------------------------------------
     # Somebody who replaced socket.getaddrinfo wants it to be called; so does debug mode, which

@@ -20,6 +20,10 @@
 #include <unistd.h>
 
 #include "descriptor.h"
+#include "streams.h"
+
+/* The StreamReader of a child is made a turn or two after the pipe. */
+#define PIPE_MEETINGS 8
 
 /* --- calling the protocol -------------------------------------------------- */
 
@@ -231,6 +235,27 @@ pipe_loop_closed(PyObject *self)
 
 /* --- what the core tells a reader ------------------------------------------ */
 
+/* A StreamReader at the end of asyncio's own way is served in C from then on: it
+ * keeps the object that it is fed, where asyncio copies it twice. */
+static void
+pipe_meet_reader(yulapy_pipe *pipe)
+{
+    yulapy_state *state = pipe->loop->state;
+
+    pipe->meetings--;
+    PyObject *reader = PyObject_CallMethod(
+        (PyObject *)pipe->loop, "_reader_behind", "O", pipe->protocol);
+    if (reader != NULL && reader != Py_None) {
+        pipe->meetings = 0;
+        if (state->streams->usable &&
+            Py_IS_TYPE(reader, state->streams->reader.asyncio))
+            (void)yulapy_reader_adopt(state, reader);
+    }
+    Py_XDECREF(reader);
+    if (PyErr_Occurred() && !yulapy_leaves_loop(pipe->loop))
+        PyErr_WriteUnraisable(pipe_object(pipe));
+}
+
 static void
 pipe_on_read(yula_pipe_reader *reader, void *base, size_t len, void *arg)
 {
@@ -238,6 +263,8 @@ pipe_on_read(yula_pipe_reader *reader, void *base, size_t len, void *arg)
     PyObject *self = Py_NewRef(pipe_object(pipe));
     PyObject *data = yulapy_received_bytes(pipe->loop, base, len);
 
+    if (pipe->meetings > 0)
+        pipe_meet_reader(pipe);
     if (data == NULL)
         yulapy_pipe_fatal(pipe, "Fatal read error on pipe transport");
     else
@@ -463,6 +490,7 @@ pipe_new(yulapy_loop *loop, PyObject *args, PyObject *kwargs, bool writing)
     yulapy_pipe *pipe = PIPE(self);
     pipe->loop = (yulapy_loop *)Py_NewRef(loop);
     pipe->duplicate = -1;
+    pipe->meetings = PIPE_MEETINGS;
     pipe->file = Py_NewRef(file);
     pipe->context = PyContext_CopyCurrent();
     yula_work_init(&pipe->begin, YULA_LANE_HOST, pipe_begin, pipe);

@@ -19,13 +19,14 @@ typedef struct yulapy_pipe {
     PyObject *lost_error; /* for connection_lost, or NULL */
     PyObject *dict;
     PyObject *weaklist;
-    yula_work begin; /* connection_made, then reading or watching */
-    yula_work end;   /* eof_received, connection_lost */
-    int fd;          /* file.fileno() */
-    int duplicate;   /* of fd, watched in its place; or -1 */
-    unsigned lost;   /* _conn_lost: writes that failed or were dropped */
-    bool watches;    /* a writer that hears of its reader's end */
-    bool begun;      /* begin has run */
+    yula_work begin;   /* connection_made, then reading or watching */
+    yula_work end;     /* eof_received, connection_lost */
+    int fd;            /* file.fileno() */
+    int duplicate;     /* of fd, watched in its place; or -1 */
+    unsigned lost;     /* _conn_lost: writes that failed or were dropped */
+    unsigned meetings; /* reads until we stop looking for a StreamReader */
+    bool watches;      /* a writer that hears of its reader's end */
+    bool begun;        /* begin has run */
     bool closing;
     bool ending; /* end is scheduled, or has run */
     bool ended;  /* end has run */

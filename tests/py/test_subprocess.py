@@ -251,3 +251,62 @@ def test_a_spawn_that_is_cancelled_kills_and_reaps_the_child(loop):
         await turns(5)
 
     loop.run_until_complete(main())
+
+
+@pytest.mark.yula_only
+def test_the_streams_of_a_child_are_served_in_c_once_data_came(loop):
+    async def main():
+        child = await asyncio.create_subprocess_exec(
+            "sh", "-c", "while read line; do echo $line; echo $line >&2; done",
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )  # fmt: skip
+        for _ in range(2):
+            child.stdin.write(b"line\n")
+            assert await child.stdout.readline() == b"line\n"
+            assert await child.stderr.readline() == b"line\n"
+        for reader in (child.stdout, child.stderr):
+            assert type(reader) is not asyncio.StreamReader
+            assert isinstance(reader, asyncio.StreamReader)
+        assert await child.communicate(b"") == (b"", b"")
+
+    loop.run_until_complete(main())
+
+
+def test_a_patched_reader_keeps_its_own_methods(loop, monkeypatch):
+    fed = []
+    feed_data = asyncio.StreamReader.feed_data
+
+    def feed(reader, data):
+        fed.append(bytes(data))
+        feed_data(reader, data)
+
+    monkeypatch.setattr(asyncio.StreamReader, "feed_data", feed)
+
+    async def main():
+        child = await asyncio.create_subprocess_exec(
+            "sh", "-c", "echo one; read line; echo two", stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE
+        )  # fmt: skip
+        assert await child.stdout.readline() == b"one\n"
+        child.stdin.write(b"\n")
+        assert await child.stdout.read() == b"two\n"
+        await child.wait()
+
+    loop.run_until_complete(main())
+    assert b"".join(fed) == b"one\ntwo\n"
+
+
+def test_a_child_that_writes_more_than_the_limit_is_held_back(loop):
+    async def main():
+        child = await asyncio.create_subprocess_exec(
+            "head", "-c", str(8 << 20), "/dev/zero", stdout=subprocess.PIPE, limit=1 << 16
+        )
+        await until(lambda: child.stdout._paused)
+        assert len(child.stdout._buffer) < 1 << 20
+        got = 0
+        while data := await child.stdout.read(1 << 18):
+            got += len(data)
+        assert got == 8 << 20
+        assert await child.wait() == 0
+
+    loop.run_until_complete(main())
