@@ -20,7 +20,7 @@ import weakref
 from asyncio import base_events, base_subprocess, unix_events
 
 from . import _core, failure
-from .tls import SSLProtocol
+from .tls import SSLProtocol, with_our_protocol
 
 if sys.version_info < (3, 14):
     from . import child
@@ -320,6 +320,8 @@ class Loop(_core.LoopBase, unix_events._UnixSelectorEventLoop):
         """The address of a host by name, as sock.sendto() looks it up."""
         host, port = address[:2]
         return socket.getaddrinfo(host or "0.0.0.0", port, sock.family, sock.type)[0][4]
+
+    start_tls = with_our_protocol(base_events.BaseEventLoop.start_tls)
 
     async def _sendfile_native(self, transp: Any, file: Any, offset: int, count: int | None) -> int:
         if not isinstance(transp, _core.StreamTransport):

@@ -7,6 +7,7 @@ work while a connection does nothing but send and receive: see src/ext/tls.h.
 from __future__ import annotations
 
 import os
+import types
 from asyncio import sslproto
 
 from . import _core
@@ -50,3 +51,16 @@ class SSLProtocol(_core.TLSProtocolBase, sslproto.SSLProtocol):
             self._app_transport = SSLTransport(self._loop, self)
             self._app_transport_created = True
         return self._app_transport
+
+
+def with_our_protocol(method: Any) -> Any:
+    """The method of asyncio's, making an SSLProtocol of ours where it makes one of asyncio's.
+
+    start_tls() changes with the interpreter (3.13.11: what a StreamReader has received already is
+    handed on), so it is not written again here.
+    """
+    names = {**method.__globals__, "sslproto": types.SimpleNamespace(SSLProtocol=SSLProtocol)}
+    ours = types.FunctionType(method.__code__, names, method.__name__, method.__defaults__)
+    ours.__kwdefaults__ = method.__kwdefaults__
+    ours.__doc__ = method.__doc__
+    return ours

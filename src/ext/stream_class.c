@@ -250,22 +250,22 @@ protocol_reader(PyObject *ref)
 }
 
 static void
-streams_leave(yulapy_transport *transport)
+streams_leave(yulapy_feed *feed)
 {
-    yulapy_streams_settle(transport);
-    if (transport->reader != NULL)
-        transport->reader->feeder = NULL;
-    transport->reader = NULL;
-    Py_CLEAR(transport->protocol_dict);
+    yulapy_streams_settle(feed);
+    if (feed->reader != NULL)
+        feed->reader->feeder = NULL;
+    feed->reader = NULL;
+    Py_CLEAR(feed->protocol_dict);
 }
 
 int
-yulapy_streams_adopt(yulapy_transport *transport, PyObject *protocol)
+yulapy_streams_adopt(yulapy_feed *feed, yulapy_loop *loop, PyObject *protocol)
 {
-    yulapy_state *state = transport->loop->state;
+    yulapy_state *state = loop->state;
     yulapy_streams *streams = state->streams;
 
-    streams_leave(transport);
+    streams_leave(feed);
     if (protocol == NULL || !streams->usable ||
         !Py_IS_TYPE(protocol, streams->protocol.asyncio))
         return 0;
@@ -285,47 +285,44 @@ yulapy_streams_adopt(yulapy_transport *transport, PyObject *protocol)
     if (adopted < 0)
         return -1;
     if (reader == NULL || reader->feeder != NULL ||
-        reader->loop != (PyObject *)transport->loop)
+        reader->loop != (PyObject *)loop)
         return 0;
-    reader->feeder = transport;
-    transport->reader = reader;
-    transport->protocol_dict = Py_NewRef(dict);
-    transport->protocol_size = -1;
-    transport->writer_tries = 8;
+    reader->feeder = feed;
+    feed->reader = reader;
+    feed->protocol_dict = Py_NewRef(dict);
+    feed->protocol_size = -1;
+    feed->writer_tries = 8;
     return 1;
 }
 
 /* Somebody's own methods on the protocol's instance. */
 static bool
-protocol_shadowed(yulapy_transport *transport)
+protocol_shadowed(yulapy_streams *streams, yulapy_feed *feed)
 {
-    yulapy_streams *streams = transport->loop->state->streams;
     PyObject *name, *original;
     Py_ssize_t position = 0;
 
     while (
         PyDict_Next(streams->protocol.originals, &position, &name, &original))
-        if (PyDict_GetItem(transport->protocol_dict, name) != NULL)
+        if (PyDict_GetItem(feed->protocol_dict, name) != NULL)
             return true;
-    transport->protocol_size = PyDict_GET_SIZE(transport->protocol_dict);
+    feed->protocol_size = PyDict_GET_SIZE(feed->protocol_dict);
     return false;
 }
 
 bool
-yulapy_stream_protocol_plain(yulapy_transport *transport)
+yulapy_stream_protocol_plain(yulapy_streams *streams, yulapy_feed *feed)
 {
-    yulapy_streams *streams = transport->loop->state->streams;
     return yulapy_stream_class_untouched(&streams->protocol) &&
-           (PyDict_GET_SIZE(transport->protocol_dict) ==
-                transport->protocol_size ||
-            !protocol_shadowed(transport));
+           (PyDict_GET_SIZE(feed->protocol_dict) == feed->protocol_size ||
+            !protocol_shadowed(streams, feed));
 }
 
 bool
-yulapy_streams_direct(yulapy_transport *transport)
+yulapy_streams_direct(yulapy_streams *streams, yulapy_feed *feed)
 {
-    yulapy_reader *reader = transport->reader;
-    return yulapy_stream_protocol_plain(transport) && !reader->eof &&
+    yulapy_reader *reader = feed->reader;
+    return yulapy_stream_protocol_plain(streams, feed) && !reader->eof &&
            reader->exception == Py_None && yulapy_reader_served(reader);
 }
 

@@ -30,6 +30,17 @@
 /* A waiting reader keeps no chunk of which less than 1/4 is left. */
 #define READER_CHUNK_WASTE 4
 
+/* The stream that is read from, or NULL. Only of a stream transport's reader: a
+ * TLS connection's feed never gives memory of ours to a stream, so nothing is
+ * ever left with the kernel. */
+static yula_stream *
+reader_stream(yulapy_reader *reader)
+{
+    char *feed = (char *)reader->feeder;
+    return ((yulapy_transport *)(feed - offsetof(yulapy_transport, feed)))
+        ->stream;
+}
+
 static void
 reader_unlink(yulapy_reader *reader)
 {
@@ -121,7 +132,7 @@ reader_append(yulapy_reader *reader, const char *base, Py_ssize_t len,
 int
 yulapy_reader_fetch(yulapy_reader *reader)
 {
-    yula_stream *stream = reader->feeder->stream;
+    yula_stream *stream = reader_stream(reader);
     size_t len = 0;
 
     reader->left = false;
@@ -139,7 +150,7 @@ PyObject *
 yulapy_reader_receive_left(yulapy_reader *reader, Py_ssize_t count)
 {
     yulapy_loop *loop = (yulapy_loop *)reader->loop;
-    yula_stream *stream = reader->feeder->stream;
+    yula_stream *stream = reader_stream(reader);
     size_t max = YULA_STREAM_READ_MAX;
 
     if (count < READER_TARGET_MIN) { /* there may be more, for the buffer */
@@ -349,7 +360,7 @@ yulapy_reader_alloc(yulapy_reader *reader, void **base, size_t *len)
 {
     yulapy_stream_op *op = reader_op(reader);
 
-    if (yula_stream_has_data(reader->feeder->stream)) {
+    if (yula_stream_has_data(reader_stream(reader))) {
         if (reader->left)
             return YULA_STREAM_LEAVE;
         if (reader_may_leave(reader, op)) {

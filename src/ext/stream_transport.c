@@ -57,6 +57,25 @@ transport_call_now(yulapy_transport *transport, PyObject *name,
     return result;
 }
 
+/* Debug mode: report what took long, with an exception pending or not. */
+static void
+transport_note_time(yulapy_transport *transport, PyObject *name,
+                    int64_t begin_ns)
+{
+    yulapy_loop *loop = transport->loop;
+    PyObject *error = PyErr_Occurred() ? yulapy_take_exception() : NULL;
+    if (loop->core != NULL) {
+        PyObject *seconds = PyFloat_FromDouble(
+            (double)(yula_loop_now(loop->core) - begin_ns) / 1e9);
+        PyObject *args[] = {transport_object(transport), name, seconds};
+        if (seconds != NULL)
+            yulapy_failure(loop, loop->state->str_slow_call, args, 3);
+        Py_XDECREF(seconds);
+    }
+    if (error != NULL)
+        yulapy_raise_exception(error);
+}
+
 /* Call protocol.name(arg or nothing) in the transport's context. Debug mode
  * reports what takes long, as it does for handles. */
 static PyObject *
@@ -65,19 +84,9 @@ transport_call(yulapy_transport *transport, PyObject *name, PyObject *protocol,
 {
     if (__builtin_expect(!transport->loop->debug, 1))
         return transport_call_now(transport, name, protocol, arg);
-    yulapy_loop *loop = transport->loop;
-    int64_t begin_ns = yula_loop_now(loop->core);
+    int64_t begin_ns = yula_loop_now(transport->loop->core);
     PyObject *result = transport_call_now(transport, name, protocol, arg);
-    PyObject *error = result == NULL ? yulapy_take_exception() : NULL;
-    PyObject *seconds = PyFloat_FromDouble(
-        (double)(yula_loop_now(loop->core) - begin_ns) / 1e9);
-    if (seconds != NULL) {
-        PyObject *args[] = {transport_object(transport), name, seconds};
-        yulapy_failure(loop, loop->state->str_slow_call, args, 3);
-        Py_DECREF(seconds);
-    }
-    if (error != NULL)
-        yulapy_raise_exception(error);
+    transport_note_time(transport, name, begin_ns);
     return result;
 }
 
@@ -89,7 +98,7 @@ yulapy_transport_force_close(yulapy_transport *transport, PyObject *error)
 {
     if (transport->lost > 0)
         return;
-    yulapy_streams_settle(transport);
+    yulapy_streams_settle(&transport->feed);
     transport->closing = true;
     if (transport->stream != NULL)
         yula_stream_stop(transport->stream);
@@ -189,13 +198,13 @@ transport_on_read_stream(yula_stream *stream, void *base, size_t len, void *arg)
 {
     yulapy_transport *transport = arg;
 
-    if (transport->reader == NULL || !transport->direct) {
+    if (transport->feed.reader == NULL || !transport->direct) {
         transport_on_read(stream, base, len, arg);
         return;
     }
     PyObject *self = Py_NewRef(transport_object(transport));
-    if (yulapy_reader_receive(transport->reader, base, (Py_ssize_t)len, NULL) <
-        0)
+    if (yulapy_reader_receive(transport->feed.reader, base, (Py_ssize_t)len,
+                              NULL) < 0)
         yulapy_transport_fatal(
             transport, "Fatal error: protocol.data_received() call failed.");
     Py_DECREF(self);
@@ -206,11 +215,12 @@ transport_on_alloc_stream(yula_stream *stream, void **base, size_t *len,
                           void *arg)
 {
     yulapy_transport *transport = arg;
-    transport->direct = transport->reader != NULL &&
-                        yulapy_streams_direct(transport);
+    transport->direct = transport->feed.reader != NULL &&
+                        yulapy_streams_direct(transport->loop->state->streams,
+                                              &transport->feed);
     if (transport->direct) {
         PyObject *self = Py_NewRef(transport_object(transport));
-        int err = yulapy_reader_alloc(transport->reader, base, len);
+        int err = yulapy_reader_alloc(transport->feed.reader, base, len);
         if (err > 0 && PyErr_Occurred())
             yulapy_transport_fatal(
                 transport,
@@ -297,7 +307,12 @@ transport_on_read_tls(yula_stream *stream, void *base, size_t len, void *arg)
     int err = context != NULL ? 0 : -1;
 
     if (err == 0) {
+        yulapy_loop *loop = transport->loop;
+        int64_t begin_ns = loop->debug ? yula_loop_now(loop->core) : 0;
         err = yulapy_tls_receive((yulapy_tls *)transport->protocol, base, len);
+        if (__builtin_expect(begin_ns != 0, 0))
+            transport_note_time(transport, loop->state->str_buffer_updated,
+                                begin_ns);
         if (yulapy_transport_leave(transport, context) < 0)
             err = -1;
     }
@@ -550,7 +565,7 @@ transport_end(yulapy_transport *transport)
             transport_report(transport, "protocol.connection_lost() failed");
         Py_XDECREF(result);
     }
-    (void)yulapy_streams_adopt(transport, NULL);
+    (void)yulapy_streams_adopt(&transport->feed, transport->loop, NULL);
     Py_CLEAR(transport->protocol);
     transport->connected = false;
     if (transport_is_known(self))
@@ -606,7 +621,7 @@ yulapy_transport_close(yulapy_transport *transport)
 {
     if (transport->closing)
         return 0;
-    yulapy_streams_settle(transport);
+    yulapy_streams_settle(&transport->feed);
     transport->closing = true;
     if (transport->stream == NULL)
         return transport->protocol != NULL
@@ -649,7 +664,8 @@ yulapy_transport_adopt_protocol(yulapy_transport *transport, PyObject *protocol)
         protocol, transport->loop->state->buffered_protocol);
     if (buffered < 0)
         return -1;
-    int reader = yulapy_streams_adopt(transport, protocol);
+    int reader = yulapy_streams_adopt(&transport->feed, transport->loop,
+                                      protocol);
     if (reader < 0)
         return -1;
     transport->buffered = buffered > 0;

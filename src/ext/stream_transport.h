@@ -9,6 +9,15 @@
 
 #include "yulapy.h"
 
+/* What a transport knows of asyncio's streams above it (stream_class.c). */
+struct yulapy_feed {
+    yulapy_reader *reader;   /* which receives from us, or NULL; it owns itself,
+                                and takes itself away */
+    PyObject *protocol_dict; /* of a StreamReaderProtocol; or NULL */
+    Py_ssize_t protocol_size;
+    unsigned writer_tries; /* calls until we stop looking for the writer */
+};
+
 typedef struct yulapy_transport {
     yulapy_loop *loop;
     yula_stream *stream;
@@ -35,12 +44,7 @@ typedef struct yulapy_transport {
     bool closing;
     bool paused;
     bool eof; /* write_eof() */
-    /* stream_class.c; reader: NULL, or the StreamReader that receives from us,
-     * which owns it and takes itself away */
-    yulapy_reader *reader;
-    PyObject *protocol_dict; /* of a StreamReaderProtocol; or NULL */
-    Py_ssize_t protocol_size;
-    unsigned writer_tries; /* calls until we stop looking for the writer */
+    yulapy_feed feed;
     /* the peer's address as accept gave it; family 0: unknown */
     struct sockaddr_in6 peer;
 } yulapy_transport;

@@ -6,6 +6,7 @@
  * the first time; the rest of its calls are ours.
  */
 #include "streams.h"
+#include "tls.h"
 
 /* --- attributes ------------------------------------------------------------- */
 
@@ -99,22 +100,39 @@ plain_transport(PyObject *self)
                : NULL;
 }
 
+/* The same for the transport of a TLS connection. */
+static PyObject *
+plain_tls_transport(PyObject *self)
+{
+    yulapy_writer *writer = served(self);
+    return writer != NULL &&
+                   yulapy_tls_transport_plain(writer->state, writer->transport)
+               ? writer->transport
+               : NULL;
+}
+
 static PyObject *
 writer_write(PyObject *self, PyObject *data)
 {
     PyObject *transport = plain_transport(self);
-    if (transport == NULL)
-        return yulapy_stream_asyncio_call(self, "write", &data, 1, NULL);
-    return yulapy_transport_write(transport, data);
+    if (transport != NULL)
+        return yulapy_transport_write(transport, data);
+    transport = plain_tls_transport(self);
+    if (transport != NULL)
+        return yulapy_tls_transport_write(transport, data);
+    return yulapy_stream_asyncio_call(self, "write", &data, 1, NULL);
 }
 
 static PyObject *
 writer_writelines(PyObject *self, PyObject *lines)
 {
     PyObject *transport = plain_transport(self);
-    if (transport == NULL)
-        return yulapy_stream_asyncio_call(self, "writelines", &lines, 1, NULL);
-    return yulapy_transport_writelines(transport, lines);
+    if (transport != NULL)
+        return yulapy_transport_writelines(transport, lines);
+    transport = plain_tls_transport(self);
+    if (transport != NULL)
+        return yulapy_tls_transport_writelines(transport, lines);
+    return yulapy_stream_asyncio_call(self, "writelines", &lines, 1, NULL);
 }
 
 static PyObject *
@@ -139,21 +157,33 @@ writer_is_closing(PyObject *self, PyObject *unused)
 
 /* --- drain() and wait_closed() ---------------------------------------------- */
 
-/* The transport whose protocol is the writer's, and asyncio's in every way; or
- * NULL. */
-static yulapy_transport *
-writer_connection(yulapy_stream_op *op)
+/* What the writer's transport knows of its protocol, if that is the writer's,
+ * and asyncio's in every way; or NULL. */
+static yulapy_feed *
+writer_feed(yulapy_stream_op *op, bool *closing)
 {
-    PyObject *object = plain_transport(op->owner);
     yulapy_writer *writer = (yulapy_writer *)op->part;
-    if (object == NULL)
-        return NULL;
-    yulapy_transport *transport = TRANSPORT(object);
-    if (transport->protocol_dict == NULL ||
-        transport->protocol != writer->protocol ||
-        !yulapy_stream_protocol_plain(transport))
-        return NULL;
-    return transport;
+    PyObject *object = plain_transport(op->owner);
+    PyObject *protocol;
+    yulapy_feed *feed;
+
+    if (object != NULL) {
+        yulapy_transport *transport = TRANSPORT(object);
+        feed = &transport->feed;
+        protocol = transport->protocol;
+        *closing = yulapy_transport_is_closing(transport);
+    }
+    else {
+        object = plain_tls_transport(op->owner);
+        feed = object != NULL
+                   ? yulapy_tls_transport_feed(object, &protocol, closing)
+                   : NULL;
+    }
+    return feed != NULL && feed->protocol_dict != NULL &&
+                   protocol == writer->protocol &&
+                   yulapy_stream_protocol_plain(op->state->streams, feed)
+               ? feed
+               : NULL;
 }
 
 /* Nothing to wait for: the usual case. */
@@ -161,22 +191,22 @@ static int
 drain_attempt(yulapy_stream_op *op, PyObject **result)
 {
     yulapy_writer *writer = (yulapy_writer *)op->part;
-    yulapy_transport *transport = writer_connection(op);
+    bool closing;
+    yulapy_feed *feed = writer_feed(op, &closing);
 
-    if (transport == NULL || transport->reader == NULL ||
-        writer->reader == NULL ||
-        (PyObject *)transport->reader != yulapy_stream_part(writer->reader))
+    if (feed == NULL || feed->reader == NULL || writer->reader == NULL ||
+        (PyObject *)feed->reader != yulapy_stream_part(writer->reader))
         return 2;
-    yulapy_reader *reader = transport->reader;
+    yulapy_reader *reader = feed->reader;
     yulapy_streams *streams = op->state->streams;
     /* connection_lost() leaves an end, or an exception, in the reader. */
     if (!yulapy_reader_served(reader) || reader->exception != Py_None ||
-        yulapy_transport_is_closing(transport) ||
+        closing ||
         (reader->eof &&
-         PyDict_GetItemWithError(transport->protocol_dict,
+         PyDict_GetItemWithError(feed->protocol_dict,
                                  streams->str_connection_lost) != Py_False) ||
-        PyDict_GetItemWithError(transport->protocol_dict,
-                                streams->str_paused) != Py_False)
+        PyDict_GetItemWithError(feed->protocol_dict, streams->str_paused) !=
+            Py_False)
         return 2;
     *result = Py_NewRef(Py_None);
     return 1;
@@ -185,10 +215,11 @@ drain_attempt(yulapy_stream_op *op, PyObject **result)
 static int
 wait_closed_attempt(yulapy_stream_op *op, PyObject **result)
 {
-    yulapy_transport *transport = writer_connection(op);
-    if (transport == NULL)
+    bool closing;
+    yulapy_feed *feed = writer_feed(op, &closing);
+    if (feed == NULL)
         return 2;
-    PyObject *closed = PyDict_GetItemWithError(transport->protocol_dict,
+    PyObject *closed = PyDict_GetItemWithError(feed->protocol_dict,
                                                op->state->streams->str_closed);
     if (closed == NULL)
         return 2;
@@ -300,11 +331,9 @@ calling_writer(yulapy_streams *streams)
 }
 
 void
-yulapy_writer_meet(yulapy_transport *transport)
+yulapy_writer_meet(yulapy_state *state, yulapy_feed *feed, PyObject *transport)
 {
-    yulapy_state *state = transport->loop->state;
-
-    transport->writer_tries--; /* some connections have no such writer */
+    feed->writer_tries--; /* some connections have no such writer */
     if (!yulapy_stream_class_untouched(&state->streams->writer))
         return;
     PyObject *self = calling_writer(state->streams);
@@ -313,9 +342,8 @@ yulapy_writer_meet(yulapy_transport *transport)
     PyObject *dict = yulapy_stream_part(self);
     if (Py_IS_TYPE(self, state->streams->writer.asyncio) && dict != NULL &&
         yulapy_stream_field(dict, state->streams->writer_fields,
-                            YULAPY_WRITER_TRANSPORT) ==
-            transport_object(transport)) {
-        transport->writer_tries = 0;
+                            YULAPY_WRITER_TRANSPORT) == transport) {
+        feed->writer_tries = 0;
         if (writer_adopt(state, self) < 0)
             PyErr_Clear(); /* no memory: it stays asyncio's */
     }

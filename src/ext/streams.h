@@ -81,7 +81,7 @@ struct yulapy_reader {
     Py_ssize_t chunk_start;    /* what was read of it */
     yulapy_stream_op *waiting; /* borrowed; its future is our waiter, unless
                                    somebody replaced that */
-    yulapy_transport *feeder;  /* borrowed; its reader field points here */
+    yulapy_feed *feeder;       /* borrowed; its reader field points here */
     size_t recent;             /* how much read() last took from the kernel */
     bool left; /* data was left with the kernel, for whom it has woken */
     bool eof, paused;
@@ -143,7 +143,8 @@ int yulapy_stream_plain_set(PyObject *self, const char *name, PyObject *value);
 /* The transport got this protocol (a new one, or NULL: it has none): serve its
  * reader from now on, if it is one of asyncio's. 1: served; 0: not; -1: an
  * exception is set. */
-int yulapy_streams_adopt(yulapy_transport *transport, PyObject *protocol);
+int yulapy_streams_adopt(yulapy_feed *feed, yulapy_loop *loop,
+                         PyObject *protocol);
 
 /* Receive what was left with the kernel (reader->left), as it would have come
  * without anybody waiting. 0, or -1 with an exception. */
@@ -152,20 +153,20 @@ int yulapy_reader_fetch(yulapy_reader *reader);
 /* The transport is about to stop reading: what asyncio would have received by
  * now goes to the reader. */
 static inline void
-yulapy_streams_settle(yulapy_transport *transport)
+yulapy_streams_settle(yulapy_feed *feed)
 {
-    if (transport->reader != NULL && transport->reader->left &&
-        yulapy_reader_fetch(transport->reader) < 0)
-        PyErr_WriteUnraisable((PyObject *)transport->reader);
+    if (feed->reader != NULL && feed->reader->left &&
+        yulapy_reader_fetch(feed->reader) < 0)
+        PyErr_WriteUnraisable((PyObject *)feed->reader);
 }
 
 /* Whether what the transport receives may go to its reader directly: nothing
- * on the way was replaced. transport->reader is not NULL. */
-bool yulapy_streams_direct(yulapy_transport *transport);
+ * on the way was replaced. feed->reader is not NULL. */
+bool yulapy_streams_direct(yulapy_streams *streams, yulapy_feed *feed);
 
 /* Whether the transport's protocol is a StreamReaderProtocol with methods of
- * asyncio's only. transport->protocol_dict is not NULL. */
-bool yulapy_stream_protocol_plain(yulapy_transport *transport);
+ * asyncio's only. feed->protocol_dict is not NULL. */
+bool yulapy_stream_protocol_plain(yulapy_streams *streams, yulapy_feed *feed);
 
 /* Whether the methods of the transport itself were not replaced. */
 static inline bool
@@ -279,6 +280,7 @@ int yulapy_writer_add_part_type(PyObject *module, yulapy_state *state);
 extern PyGetSetDef yulapy_writer_attributes[];
 extern PyMethodDef yulapy_writer_methods[];
 /* A method of the transport was called: by its StreamWriter, perhaps. */
-void yulapy_writer_meet(yulapy_transport *transport);
+void yulapy_writer_meet(yulapy_state *state, yulapy_feed *feed,
+                        PyObject *transport);
 
 #endif /* YULAPY_STREAMS_H */

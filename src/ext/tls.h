@@ -17,7 +17,7 @@
 #ifndef YULAPY_TLS_H
 #define YULAPY_TLS_H
 
-#include "stream_transport.h"
+#include "streams.h"
 
 typedef struct yulapy_tls yulapy_tls;
 typedef struct yulapy_tls_channel yulapy_tls_channel;
@@ -131,6 +131,7 @@ struct yulapy_tls {
 #define TLS_FIELD(name) PyObject *name;
     TLS_ATTRIBUTES(TLS_FIELD)
 #undef TLS_FIELD
+    yulapy_feed feed; /* asyncio's streams above */
     /* tls_engine.c; only while judged */
     PyObject *ssl_socket; /* _sslobj._sslobj */
     void *ssl;            /* SSL of ssl_socket, if captured; borrowed from it */
@@ -149,6 +150,10 @@ int yulapy_tls_fatal(yulapy_tls *tls);
 /* The module's state, from a class of ours or derived from it. NULL: an
  * exception is set. */
 yulapy_state *yulapy_tls_state_of(PyTypeObject *type);
+
+/* Look for a StreamReader above: the application's protocol changed, or its
+ * reader left the transport below (start_tls). 0 or -1. */
+int yulapy_tls_adopt_streams(yulapy_tls *tls);
 
 /* Call self.name(). 0 or -1. */
 int yulapy_tls_call(yulapy_tls *tls, PyObject *name);
@@ -176,6 +181,41 @@ yulapy_tls_loop(yulapy_tls *tls)
 }
 
 /* --- tls_write.c --- */
+/* A TLS connection's transport, as the application sees it. */
+typedef struct yulapy_tls_transport {
+    yulapy_state *module;
+    PyObject *closed;       /* its attribute _closed, or NULL */
+    PyObject *ssl_protocol; /* or NULL */
+    yulapy_tls *tls;        /* the same, if it is ours; borrowed from it */
+} yulapy_tls_transport;
+
+/* Where our part of the object begins, behind the slots of asyncio's class. A
+ * number, equal in all interpreters; set when the type is made. */
+extern Py_ssize_t yulapy_tls_transport_offset;
+
+#define TLS_TRANSPORT(self)                                                    \
+    ((yulapy_tls_transport *)((char *)(self) + yulapy_tls_transport_offset))
+
+/* Whether it is such a transport, with its own methods. */
+static inline bool
+yulapy_tls_transport_plain(yulapy_state *module, PyObject *transport)
+{
+    if (module->tls == NULL ||
+        !PyObject_TypeCheck(transport,
+                            (PyTypeObject *)module->tls->transport_type))
+        return false;
+    PyObject *dict = PyObject_GenericGetDict(transport, NULL);
+    bool plain = dict != NULL && PyDict_GET_SIZE(dict) == 0;
+    Py_XDECREF(dict);
+    return plain;
+}
+
+PyObject *yulapy_tls_transport_write(PyObject *self, PyObject *data);
+PyObject *yulapy_tls_transport_writelines(PyObject *self, PyObject *lines);
+/* What it knows of the streams above it, with its protocol (borrowed) and whether
+ * it is closing or was lost; or NULL. */
+yulapy_feed *yulapy_tls_transport_feed(PyObject *self, PyObject **protocol,
+                                       bool *closing);
 int yulapy_tls_write_add_type(PyObject *module, yulapy_state *state);
 /* Give the transport below what the room holds. 0 or -1. */
 int yulapy_tls_send(yulapy_tls *tls);

@@ -139,7 +139,8 @@ yulapy_tls_judge(yulapy_tls *tls)
         return false;
     tls->engine = direct_is_possible(tls) ? &yulapy_tls_direct_engine
                                           : &yulapy_tls_method_engine;
-    return true;
+    return tls->feed.protocol_dict != NULL ||
+           yulapy_tls_adopt_streams(tls) == 0;
 }
 
 void

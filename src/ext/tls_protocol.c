@@ -9,7 +9,6 @@
  *  I2. While user code runs nothing of ours is under way: received bytes are read
  *      or in _incoming, records made are sent or in _outgoing.
  */
-#include "streams.h"
 #include "tls.h"
 
 /* --- attributes ------------------------------------------------------------------ */
@@ -68,6 +67,19 @@ tls_meet_sslobj(yulapy_tls *tls)
     tls->ssl = ssl_socket != NULL ? yulapy_tls_capture_take(ssl_socket) : NULL;
 }
 
+/* The protocol of the application changed, or its reader has become free. */
+int
+yulapy_tls_adopt_streams(yulapy_tls *tls)
+{
+    if (tls->loop == NULL ||
+        !PyObject_TypeCheck(tls->loop, tls->module->loop_type))
+        return 0;
+    return yulapy_streams_adopt(&tls->feed, (yulapy_loop *)tls->loop,
+                                tls->app_protocol) < 0
+               ? -1
+               : 0;
+}
+
 static int
 tls_set(PyObject *self, PyObject *value, void *offset)
 {
@@ -75,6 +87,8 @@ tls_set(PyObject *self, PyObject *value, void *offset)
     bool engine = offset == ATTRIBUTE(sslobj) ||
                   offset == ATTRIBUTE(incoming) ||
                   offset == ATTRIBUTE(outgoing) || offset == ATTRIBUTE(loop);
+
+    int err = 0;
 
     if (engine)
         yulapy_tls_disengage(tls);
@@ -86,8 +100,10 @@ tls_set(PyObject *self, PyObject *value, void *offset)
         tls->in_high = mark_is_positive(value);
     else if (offset == ATTRIBUTE(outgoing_high_water))
         tls->out_high = mark_is_positive(value);
+    else if (offset == ATTRIBUTE(app_protocol))
+        err = yulapy_tls_adopt_streams(tls);
     Py_XDECREF(old);
-    return 0;
+    return err;
 }
 
 /* --- calling ---------------------------------------------------------------------- */
@@ -179,6 +195,11 @@ tls_after_read(yulapy_tls *tls, tls_result result)
 static int
 tls_deliver(yulapy_tls *tls, const char *plain, size_t count)
 {
+    yulapy_reader *reader = tls->feed.reader;
+    if (reader != NULL &&
+        (reader->waiting == NULL || reader->waiting->target == NULL) &&
+        yulapy_streams_direct(tls->module->streams, &tls->feed))
+        return yulapy_reader_receive(reader, plain, (Py_ssize_t)count, NULL);
     PyObject *data = yulapy_received_bytes((yulapy_loop *)tls->loop, plain,
                                            count);
     if (data == NULL)
@@ -368,6 +389,7 @@ tls_traverse(PyObject *self, visitproc visit, void *arg)
     TLS_ATTRIBUTES(TLS_VISIT)
 #undef TLS_VISIT
     Py_VISIT(tls->ssl_socket);
+    Py_VISIT(tls->feed.protocol_dict);
     return 0;
 }
 
@@ -378,6 +400,8 @@ tls_clear(PyObject *self)
     yulapy_tls_disengage(tls);
     tls->ssl = NULL;
     Py_CLEAR(tls->ssl_socket);
+    if (tls->loop != NULL && tls->feed.protocol_dict != NULL)
+        (void)yulapy_streams_adopt(&tls->feed, (yulapy_loop *)tls->loop, NULL);
 #define TLS_CLEAR(name) Py_CLEAR(tls->name);
     TLS_ATTRIBUTES(TLS_CLEAR)
 #undef TLS_CLEAR

@@ -14,21 +14,12 @@
  * loop's room stays small. */
 #define TLS_SLAB (16 * TLS_RECORD_MAX)
 
-typedef struct tls_transport {
-    yulapy_state *module;
-    PyObject *ssl_protocol; /* or NULL */
-    yulapy_tls *tls;        /* the same, if it is ours; borrowed from it */
-} tls_transport;
+Py_ssize_t yulapy_tls_transport_offset;
 
-/* Where our part of the object begins, behind the slots of asyncio's class, and
- * where those are. Numbers, equal in all interpreters; set when the type is made. */
+/* Where the slots of asyncio's class are: numbers, as above. */
 #define TLS_SLOTS_MAX 16
-static Py_ssize_t tls_transport_offset;
 static Py_ssize_t tls_slots[TLS_SLOTS_MAX];
 static unsigned tls_slot_count;
-
-#define TLS_TRANSPORT(self)                                                    \
-    ((tls_transport *)((char *)(self) + tls_transport_offset))
 
 /* --- to the transport below ------------------------------------------------------ */
 
@@ -183,7 +174,7 @@ tls_write_ended(yulapy_tls *tls, int go)
 static PyObject *
 transport_pass(PyObject *self, const char *name, PyObject *arg)
 {
-    tls_transport *transport = TLS_TRANSPORT(self);
+    yulapy_tls_transport *transport = TLS_TRANSPORT(self);
     struct yulapy_tls_state *state = transport->module->tls;
     PyObject *function = name[5] == '\0' ? state->transport_write
                                          : state->transport_writelines;
@@ -213,12 +204,14 @@ data_view(PyObject *data, Py_buffer *view)
     return false;
 }
 
-static PyObject *
-transport_write(PyObject *self, PyObject *data)
+PyObject *
+yulapy_tls_transport_write(PyObject *self, PyObject *data)
 {
     yulapy_tls *tls = TLS_TRANSPORT(self)->tls;
     Py_buffer view;
 
+    if (tls != NULL && __builtin_expect(tls->feed.writer_tries > 0, 0))
+        yulapy_writer_meet(tls->module, &tls->feed, self);
     if (tls == NULL || !tls_may_write(tls) || PyErr_Occurred()) {
         PyErr_Clear(); /* asyncio's method meets it */
         return transport_pass(self, "write", data);
@@ -283,11 +276,13 @@ tls_write_pieces(yulapy_tls *tls, struct yulapy_tls_room *room,
     return go > 0 && filled > 0 ? tls_write_all(tls, room->plain, filled) : go;
 }
 
-static PyObject *
-transport_writelines(PyObject *self, PyObject *lines)
+PyObject *
+yulapy_tls_transport_writelines(PyObject *self, PyObject *lines)
 {
     yulapy_tls *tls = TLS_TRANSPORT(self)->tls;
 
+    if (tls != NULL && __builtin_expect(tls->feed.writer_tries > 0, 0))
+        yulapy_writer_meet(tls->module, &tls->feed, self);
     if (tls == NULL || !pieces_are_bytes(lines) || !tls_may_write(tls) ||
         PyErr_Occurred()) {
         PyErr_Clear(); /* asyncio's method meets it */
@@ -304,6 +299,39 @@ transport_writelines(PyObject *self, PyObject *lines)
     return err == 0 ? Py_NewRef(Py_None) : NULL;
 }
 
+yulapy_feed *
+yulapy_tls_transport_feed(PyObject *self, PyObject **protocol, bool *closing)
+{
+    yulapy_tls_transport *transport = TLS_TRANSPORT(self);
+    yulapy_tls *tls = transport->tls;
+
+    if (tls == NULL || tls->app_protocol == NULL)
+        return NULL;
+    *protocol = tls->app_protocol;
+    /* Of what is below, only a stream of ours can be asked in C. */
+    *closing = transport->closed != Py_False || tls->transport == NULL ||
+               !Py_IS_TYPE(tls->transport,
+                           tls->module->stream_transport_type) ||
+               yulapy_transport_is_closing(TRANSPORT(tls->transport));
+    return &tls->feed;
+}
+
+static PyObject *
+transport_get_closed(PyObject *self, void *unused)
+{
+    PyObject *closed = TLS_TRANSPORT(self)->closed;
+    if (closed == NULL)
+        PyErr_SetString(PyExc_AttributeError, "_closed");
+    return Py_XNewRef(closed);
+}
+
+static int
+transport_set_closed(PyObject *self, PyObject *closed, void *unused)
+{
+    Py_XSETREF(TLS_TRANSPORT(self)->closed, Py_XNewRef(closed));
+    return 0;
+}
+
 static PyObject *
 transport_get_protocol(PyObject *self, void *unused)
 {
@@ -316,7 +344,7 @@ transport_get_protocol(PyObject *self, void *unused)
 static int
 transport_set_protocol(PyObject *self, PyObject *protocol, void *unused)
 {
-    tls_transport *transport = TLS_TRANSPORT(self);
+    yulapy_tls_transport *transport = TLS_TRANSPORT(self);
     transport->tls = yulapy_tls_of(transport->module, protocol);
     Py_XSETREF(transport->ssl_protocol, Py_XNewRef(protocol));
     return 0;
@@ -338,6 +366,7 @@ static int
 transport_traverse(PyObject *self, visitproc visit, void *arg)
 {
     Py_VISIT(Py_TYPE(self));
+    Py_VISIT(TLS_TRANSPORT(self)->closed);
     Py_VISIT(TLS_TRANSPORT(self)->ssl_protocol);
     for (unsigned i = 0; i < tls_slot_count; i++)
         Py_VISIT(TLS_SLOT(self, i));
@@ -348,6 +377,7 @@ static int
 transport_clear(PyObject *self)
 {
     TLS_TRANSPORT(self)->tls = NULL;
+    Py_CLEAR(TLS_TRANSPORT(self)->closed);
     Py_CLEAR(TLS_TRANSPORT(self)->ssl_protocol);
     for (unsigned i = 0; i < tls_slot_count; i++)
         Py_CLEAR(TLS_SLOT(self, i));
@@ -365,15 +395,16 @@ transport_dealloc(PyObject *self)
 }
 
 static PyGetSetDef transport_getset[] = {
+    {"_closed", transport_get_closed, transport_set_closed, NULL, NULL},
     {"_ssl_protocol", transport_get_protocol, transport_set_protocol, NULL,
      NULL},
     {NULL},
 };
 
 static PyMethodDef transport_methods[] = {
-    {"write", transport_write, METH_O,
+    {"write", yulapy_tls_transport_write, METH_O,
      PyDoc_STR("write($self, data, /)\n--\n\nEncrypt and send bytes.")},
-    {"writelines", transport_writelines, METH_O,
+    {"writelines", yulapy_tls_transport_writelines, METH_O,
      PyDoc_STR(
          "writelines($self, list_of_data, /)\n--\n\nwrite() for each, in as "
          "few records as possible.")},
@@ -432,12 +463,12 @@ yulapy_tls_write_add_type(PyObject *module, yulapy_state *state)
     Py_XDECREF(transports);
     if (base == NULL || transport_find_slots((PyTypeObject *)base) < 0)
         goto done;
-    tls_transport_offset = (((PyTypeObject *)base)->tp_basicsize + 15) / 16 *
-                           16;
+    yulapy_tls_transport_offset = (((PyTypeObject *)base)->tp_basicsize + 15) /
+                                  16 * 16;
     PyType_Spec spec = {
         .name = "yula._core.TLSTransportBase",
-        .basicsize = (int)(tls_transport_offset +
-                           (Py_ssize_t)sizeof(tls_transport)),
+        .basicsize = (int)(yulapy_tls_transport_offset +
+                           (Py_ssize_t)sizeof(yulapy_tls_transport)),
         .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_BASETYPE,
         .slots = transport_slots,
     };

@@ -13,7 +13,7 @@ transport_pause_reading(PyObject *self, PyObject *unused)
     yulapy_transport *transport = TRANSPORT(self);
     if (transport->closing || transport->paused)
         Py_RETURN_NONE;
-    yulapy_streams_settle(transport);
+    yulapy_streams_settle(&transport->feed);
     transport->paused = true;
     if (transport->stream != NULL)
         yula_stream_stop(transport->stream);
@@ -53,8 +53,8 @@ static PyObject *
 transport_is_closing(PyObject *self, PyObject *unused)
 {
     yulapy_transport *transport = TRANSPORT(self);
-    if (__builtin_expect(transport->writer_tries > 0, 0))
-        yulapy_writer_meet(transport);
+    if (__builtin_expect(transport->feed.writer_tries > 0, 0))
+        yulapy_writer_meet(transport->loop->state, &transport->feed, self);
     return PyBool_FromLong(yulapy_transport_is_closing(transport));
 }
 
@@ -129,7 +129,7 @@ transport_traverse(PyObject *self, visitproc visit, void *arg)
     Py_VISIT(transport->empty_waiter);
     Py_VISIT(transport->lost_error);
     Py_VISIT(transport->dict);
-    Py_VISIT(transport->protocol_dict);
+    Py_VISIT(transport->feed.protocol_dict);
     if (transport->buffer != NULL)
         Py_VISIT(transport->buffer->obj);
     Py_VISIT(transport->loop);
@@ -143,7 +143,7 @@ transport_clear(PyObject *self)
 
     if (transport->loop == NULL)
         return 0;
-    (void)yulapy_streams_adopt(transport, NULL);
+    (void)yulapy_streams_adopt(&transport->feed, transport->loop, NULL);
     Py_CLEAR(EXTRA(self, transport->loop->state));
     Py_CLEAR(transport->protocol);
     Py_CLEAR(transport->trsock);

@@ -67,8 +67,8 @@ yulapy_transport_write(PyObject *self, PyObject *data)
 {
     yulapy_transport *transport = TRANSPORT(self);
 
-    if (__builtin_expect(transport->writer_tries > 0, 0))
-        yulapy_writer_meet(transport);
+    if (__builtin_expect(transport->feed.writer_tries > 0, 0))
+        yulapy_writer_meet(transport->loop->state, &transport->feed, self);
     if (!PyBytes_Check(data) && !PyByteArray_Check(data) &&
         !PyMemoryView_Check(data)) {
         PyErr_Format(PyExc_TypeError,
@@ -122,8 +122,8 @@ yulapy_transport_writelines(PyObject *self, PyObject *lines)
 {
     yulapy_transport *transport = TRANSPORT(self);
 
-    if (__builtin_expect(transport->writer_tries > 0, 0))
-        yulapy_writer_meet(transport);
+    if (__builtin_expect(transport->feed.writer_tries > 0, 0))
+        yulapy_writer_meet(transport->loop->state, &transport->feed, self);
     if (transport->eof) {
         PyErr_SetString(PyExc_RuntimeError,
                         "Cannot call writelines() after write_eof()");

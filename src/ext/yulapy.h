@@ -23,6 +23,7 @@
 
 typedef struct yulapy_streams yulapy_streams;
 typedef struct yulapy_reader yulapy_reader;
+typedef struct yulapy_feed yulapy_feed;
 typedef struct yulapy_tls_state yulapy_tls_state;
 
 /* Where the slots of asyncio's Handle classes are (handle.c). */
