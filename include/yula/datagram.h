@@ -11,7 +11,9 @@
 #ifndef YULA_DATAGRAM_H
 #define YULA_DATAGRAM_H
 
+#include <stddef.h>
 #include <sys/socket.h>
+#include <sys/types.h>
 
 #include <yula/work.h>
 
@@ -120,6 +122,50 @@ YULA_API int yula_datagram_fd(const yula_datagram *datagram);
  * Thread: loop. */
 YULA_API yula_datagram *yula_datagram_of(yula_loop *loop, int fd);
 YULA_API void *yula_datagram_arg(const yula_datagram *datagram);
+
+/* --- as tasks use it ------------------------------------------------------ */
+
+/* A datagram socket whose calls wait. The rules of await.h apply. Any number of
+ * tasks may receive and send: each datagram goes to one of them. */
+typedef struct yula_port yula_port;
+
+/* fd   a datagram socket, non-blocking; the port's on success, the caller's on
+ *      failure.
+ * out  receives the port.
+ *
+ * Returns 0, -ENOMEM, -EBADF, -EPERM, -ENOSPC.
+ * Thread: loop.  Blocks: no.  Calls back: no.  GIL: not used.
+ */
+YULA_API int yula_port_new(yula_loop *loop, int fd, yula_port **out);
+
+/* Close the descriptor and free. Nobody may be waiting. NULL is fine.
+ * Thread: loop.  Blocks: no.  Calls back: no.  GIL: not used. */
+YULA_API void yula_port_close(yula_port *port);
+
+/* Receive one datagram. What is longer than len is cut.
+ *
+ * addr, addr_len  receive the sender; both may be NULL. *addr_len is the room
+ *                 before and the length after, 0 for a sender without a name.
+ *
+ * Returns its length (>= 0: empty ones count), YULA_ECANCELED, or the socket's
+ * error (-ECONNREFUSED, ...), after which it goes on.
+ * Thread: loop, in a task.  Blocks: the task.  Calls back: no.  GIL: not used.
+ */
+YULA_API ssize_t yula_port_receive(yula_port *port, void *base, size_t len,
+                                   struct sockaddr *addr, socklen_t *addr_len);
+
+/* Send one datagram; wait while the kernel has no room for it.
+ *
+ * addr  the receiver; NULL on a connected socket.
+ *
+ * Returns 0 (sent), YULA_ECANCELED (not sent), or what the kernel says.
+ * Thread: loop, in a task.  Blocks: the task.  Calls back: no.  GIL: not used.
+ */
+YULA_API int yula_port_send(yula_port *port, const void *base, size_t len,
+                            const struct sockaddr *addr, socklen_t addr_len);
+
+/* The descriptor. It stays the port's. Thread: loop. */
+YULA_API int yula_port_fd(const yula_port *port);
 
 YULA_END
 

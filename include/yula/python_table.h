@@ -237,6 +237,11 @@
     MEMBER(yula_datagram_drop) \
     MEMBER(yula_stream_has_data) \
     MEMBER(yula_stream_take) \
+    MEMBER(yula_port_close) \
+    MEMBER(yula_port_fd) \
+    MEMBER(yula_port_new) \
+    MEMBER(yula_port_receive) \
+    MEMBER(yula_port_send) \
     /* the end of the table */
 /* clang-format on */
 
@@ -482,6 +487,11 @@ typedef struct yula_python_table {
 #define yula_datagram_drop YULA_PYTHON_USE(yula_datagram_drop)
 #define yula_stream_has_data YULA_PYTHON_USE(yula_stream_has_data)
 #define yula_stream_take YULA_PYTHON_USE(yula_stream_take)
+#define yula_port_close YULA_PYTHON_USE(yula_port_close)
+#define yula_port_fd YULA_PYTHON_USE(yula_port_fd)
+#define yula_port_new YULA_PYTHON_USE(yula_port_new)
+#define yula_port_receive YULA_PYTHON_USE(yula_port_receive)
+#define yula_port_send YULA_PYTHON_USE(yula_port_send)
 /* the end of the names */
 #endif
 

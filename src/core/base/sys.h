@@ -80,6 +80,15 @@ yula__sys_sendmsg(int fd, const struct msghdr *message)
     YULA__SYS_RETRY(ssize_t, "sendmsg", sendmsg(fd, message, MSG_NOSIGNAL))
 }
 
+/* Never waits, like those that follow. */
+static inline ssize_t
+yula__sys_recvfrom(int fd, void *base, size_t len, struct sockaddr *addr,
+                   socklen_t *addr_len)
+{
+    YULA__SYS_RETRY(ssize_t, "recvfrom",
+                    recvfrom(fd, base, len, MSG_DONTWAIT, addr, addr_len))
+}
+
 static inline ssize_t
 yula__sys_sendto(int fd, const void *base, size_t len,
                  const struct sockaddr *addr, socklen_t addr_len)
@@ -89,7 +98,6 @@ yula__sys_sendto(int fd, const void *base, size_t len,
         sendto(fd, base, len, MSG_NOSIGNAL | MSG_DONTWAIT, addr, addr_len))
 }
 
-/* Never waits. */
 static inline int
 yula__sys_recvmmsg(int fd, struct mmsghdr *messages, unsigned count)
 {
