@@ -65,6 +65,35 @@ class _WakeupDescriptor:
         return fd
 
 
+class _Clients:
+    """What a Server (from Python 3.13 on) gets for its weak set of open transports.
+
+    The loop knows them anyway, and counting is a tenth of what the set takes of a connection's
+    time, and 150 bytes less of its memory.
+    """
+
+    def __init__(self, loop: Loop, server: Any) -> None:
+        self._loop = weakref.proxy(loop)
+        self._server = weakref.ref(server)
+        self._count = 0
+
+    def add(self, transport: Any) -> None:
+        self._count += 1
+
+    def discard(self, transport: Any) -> None:
+        self._count -= 1
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Any:
+        return iter(self.copy())
+
+    def copy(self) -> list[Any]:
+        transports: list[Any] = self._loop._transports_of(self._server())
+        return transports
+
+
 class Loop(_core.LoopBase, unix_events._UnixSelectorEventLoop):
     """An asyncio event loop. See https://docs.python.org/3/library/asyncio-eventloop.html."""
 
@@ -241,6 +270,9 @@ class Loop(_core.LoopBase, unix_events._UnixSelectorEventLoop):
             tls = (sslcontext, ssl_handshake_timeout, ssl_shutdown_timeout)
         if context is None:
             context = contextvars.copy_context()
+        clients = getattr(server, "_clients", None)
+        if type(clients) is weakref.WeakSet and not clients:
+            server._clients = _Clients(self, server)
         self._listen(sock, protocol_factory, server, context, tls)
 
     def _stop_serving(self, sock: socket.socket) -> None:

@@ -343,6 +343,12 @@ loop_listen(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
 }
 
 static PyObject *
+loop_transports_of(PyObject *self, PyObject *server)
+{
+    return yulapy_transports_of((yulapy_loop *)self, server);
+}
+
+static PyObject *
 loop_unlisten(PyObject *self, PyObject *sock)
 {
     return yulapy_loop_unlisten((yulapy_loop *)self, sock);
@@ -706,6 +712,7 @@ static PyMethodDef loop_methods[] = {
     {"_getnameinfo", yulapy_loop_getnameinfo, METH_VARARGS, NULL},
     FAST("_listen", loop_listen, ""),
     {"_unlisten", loop_unlisten, METH_O, NULL},
+    {"_transports_of", loop_transports_of, METH_O, NULL},
     {"_run", loop_run, METH_NOARGS, NULL},
     {"_run_once", loop_run_once, METH_NOARGS, NULL},
     {"_make_self_pipe", loop_noop, METH_NOARGS, NULL},

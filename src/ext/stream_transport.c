@@ -761,6 +761,19 @@ fail:
 }
 
 PyObject *
+yulapy_transports_of(yulapy_loop *loop, PyObject *server)
+{
+    PyObject *list = PyList_New(0);
+    for (yulapy_held *held = loop->held.next;
+         list != NULL && held != &loop->held; held = held->next)
+        if (held->loop_closed == transport_loop_closed &&
+            TRANSPORT(held->object)->server == server &&
+            PyList_Append(list, held->object) < 0)
+            Py_CLEAR(list);
+    return list;
+}
+
+PyObject *
 yulapy_transport_of_fd(yulapy_loop *loop, int fd)
 {
     yula_stream *stream = yula_stream_of(loop->core, fd);

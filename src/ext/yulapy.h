@@ -367,6 +367,8 @@ PyObject *yulapy_stream_transport_new(yulapy_loop *loop, int fd, PyObject *sock,
                                       PyObject *context, int kind,
                                       const struct sockaddr *peer,
                                       socklen_t peer_len);
+/* A list of the open transports of a Server. A new reference, or NULL. */
+PyObject *yulapy_transports_of(yulapy_loop *loop, PyObject *server);
 /* The transport that owns the descriptor (borrowed), or NULL. */
 PyObject *yulapy_transport_of_fd(yulapy_loop *loop, int fd);
 
