@@ -21,7 +21,11 @@ typedef struct yula_pipe_writer yula_pipe_writer;
 /* What a reader tells its owner, on the loop in the reader's lane, never inside
  * a call of yula_pipe_reader_*. It may be freed from any of them. */
 typedef struct yula_pipe_reader_ops {
-    /* len > 0 bytes, valid until read returns. */
+    /* Where to read to: set *base and *len (> 0), and return 0; or a negative
+     * code, which is passed to failed. NULL: the loop's own buffer of
+     * YULA_STREAM_READ_MAX bytes, valid until read returns. */
+    int (*alloc)(yula_pipe_reader *reader, void **base, size_t *len, void *arg);
+    /* len > 0 bytes came to base. If none came, alloc is called again. */
     void (*read)(yula_pipe_reader *reader, void *base, size_t len, void *arg);
     /* All writers have closed. Once; nothing is read any more. */
     void (*ended)(yula_pipe_reader *reader, void *arg);

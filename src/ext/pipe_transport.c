@@ -22,6 +22,11 @@
 #include "descriptor.h"
 #include "streams.h"
 
+/* What a pipe holds unless somebody changes that, and what one read empties. While
+ * a pipe is full each time, it is read into the bytes object itself: a copy of so
+ * much costs more than the memory. What is less than half of it is copied. */
+#define PIPE_BLOCK 65536
+
 /* The StreamReader of a child is made a turn or two after the pipe. */
 #define PIPE_MEETINGS 8
 
@@ -116,6 +121,7 @@ yulapy_pipe_let_go(yulapy_pipe *pipe)
         yula_pipe_reader_free(reader);
     if (writer != NULL)
         yula_pipe_writer_free(writer);
+    Py_CLEAR(pipe->block);
     if (pipe->duplicate >= 0)
         yula__sys_close(pipe->duplicate);
     pipe->duplicate = -1;
@@ -256,12 +262,52 @@ pipe_meet_reader(yulapy_pipe *pipe)
         PyErr_WriteUnraisable(pipe_object(pipe));
 }
 
+static int
+pipe_on_alloc(yula_pipe_reader *reader, void **base, size_t *len, void *arg)
+{
+    yulapy_pipe *pipe = arg;
+
+    if (pipe->in_blocks && pipe->block == NULL) {
+        pipe->block = PyBytes_FromStringAndSize(NULL, PIPE_BLOCK);
+        if (pipe->block == NULL)
+            PyErr_Clear(); /* then it is copied, if there is memory for that */
+    }
+    if (pipe->in_blocks && pipe->block != NULL) {
+        *base = PyBytes_AS_STRING(pipe->block);
+        *len = PIPE_BLOCK;
+        return 0;
+    }
+    *base = yula_loop_read_buffer(pipe->loop->core);
+    *len = YULA_STREAM_READ_MAX;
+    return *base != NULL ? 0 : -ENOMEM;
+}
+
+/* The bytes object for what was read. A new reference, or NULL. */
+static PyObject *
+pipe_take_data(yulapy_pipe *pipe, void *base, size_t len)
+{
+    PyObject *block = pipe->block;
+
+    pipe->in_blocks = pipe->standard && len > PIPE_BLOCK / 2;
+    if (block == NULL || base != PyBytes_AS_STRING(block))
+        return yulapy_received_bytes(pipe->loop, base, len);
+    if (!pipe->in_blocks) {
+        block = yulapy_received_bytes(pipe->loop, base, len);
+        Py_CLEAR(pipe->block);
+        return block;
+    }
+    pipe->block = NULL;
+    if (len < PIPE_BLOCK)
+        (void)_PyBytes_Resize(&block, (Py_ssize_t)len);
+    return block;
+}
+
 static void
 pipe_on_read(yula_pipe_reader *reader, void *base, size_t len, void *arg)
 {
     yulapy_pipe *pipe = arg;
     PyObject *self = Py_NewRef(pipe_object(pipe));
-    PyObject *data = yulapy_received_bytes(pipe->loop, base, len);
+    PyObject *data = pipe_take_data(pipe, base, len);
 
     if (pipe->meetings > 0)
         pipe_meet_reader(pipe);
@@ -298,6 +344,7 @@ pipe_on_read_failed(yula_pipe_reader *reader, int status, void *arg)
 }
 
 static const yula_pipe_reader_ops pipe_reader_ops = {
+    .alloc = pipe_on_alloc,
     .read = pipe_on_read,
     .ended = pipe_on_ended,
     .failed = pipe_on_read_failed,
@@ -433,6 +480,8 @@ pipe_adopt_descriptor(yulapy_pipe *pipe, bool writing)
                                 : "Pipe transport is for pipes/sockets only.");
         return -1;
     }
+    pipe->standard = S_ISFIFO(about.st_mode) && !writing &&
+                     fcntl(pipe->fd, F_GETPIPE_SZ) == PIPE_BLOCK;
     pipe->watches = both; /* a device has no other end */
     int flags = fcntl(pipe->fd, F_GETFL);
     if (flags < 0 ||

@@ -16,6 +16,7 @@ typedef struct yulapy_pipe {
     PyObject *protocol;
     PyObject *context;
     PyObject *waiter;     /* until connection_made was called */
+    PyObject *block;      /* bytes, to be read into; or NULL */
     PyObject *lost_error; /* for connection_lost, or NULL */
     PyObject *dict;
     PyObject *weaklist;
@@ -25,6 +26,8 @@ typedef struct yulapy_pipe {
     int duplicate;     /* of fd, watched in its place; or -1 */
     unsigned lost;     /* _conn_lost: writes that failed or were dropped */
     unsigned meetings; /* reads until we stop looking for a StreamReader */
+    bool in_blocks;    /* the last read was worth one */
+    bool standard;     /* the pipe holds PIPE_BLOCK bytes */
     bool watches;      /* a writer that hears of its reader's end */
     bool begun;        /* begin has run */
     bool closing;

@@ -22,7 +22,8 @@ typedef struct end {
     size_t len;
     int reads, ended, closed, failed, drained, high, low, released;
     int status;
-    bool stop_on_read, free_on_read, free_on_release, write_on_low, done;
+    bool stop_on_read, free_on_read, free_on_release, free_on_alloc,
+        write_on_low, done;
 } end;
 
 static void
@@ -314,6 +315,79 @@ TEST(what_cannot_be_waited_for_is_refused)
     make_reader(loop, &reader, fd);
     CHECK_EQ(yula_pipe_reader_start(reader.reader), -EPERM);
     over(loop, &reader, fd);
+}
+
+static char own_room[4];
+
+static int
+on_alloc(yula_pipe_reader *reader, void **base, size_t *len, void *arg)
+{
+    end *self = arg;
+    if (self->free_on_alloc) {
+        yula_pipe_reader_free(reader);
+        return 0;
+    }
+    *base = own_room;
+    *len = sizeof(own_room);
+    return self->status;
+}
+
+TEST(a_reader_reads_to_where_its_owner_says)
+{
+    static const yula_pipe_reader_ops ops = {
+        .alloc = on_alloc,
+        .read = on_read,
+        .ended = on_ended,
+        .failed = on_read_failed,
+    };
+    yula_loop *loop = test_loop();
+    end reader = {0};
+    int fds[2];
+
+    pipe_pair(fds);
+    CHECK_EQ(yula_pipe_reader_new(loop, YULA_LANE_HOST, fds[0], &ops, &reader,
+                                  &reader.reader),
+             0);
+    CHECK_EQ(yula_pipe_reader_start(reader.reader), 0);
+    CHECK_EQ(write(fds[1], "in pieces", 9), 9);
+    test_turn(loop);
+    CHECK_EQ(reader.len, 4);
+    CHECK_EQ(memcmp(own_room, "in p", 4), 0);
+    turns(loop, 3);
+    CHECK_EQ(reader.len, 9);
+    CHECK_EQ(memcmp(reader.got, "in pieces", 9), 0);
+    CHECK_EQ(write(fds[1], "x", 1), 1);
+    reader.status = -ENOMEM;
+    turns(loop, 2);
+    CHECK_EQ(reader.failed, 1);
+    CHECK_EQ(reader.len, 9);
+    close(fds[1]);
+    over(loop, &reader, fds[0]);
+}
+
+TEST(a_reader_can_be_freed_when_it_asks_for_room)
+{
+    static const yula_pipe_reader_ops ops = {
+        .alloc = on_alloc,
+        .read = on_read,
+        .ended = on_ended,
+        .failed = on_read_failed,
+    };
+    yula_loop *loop = test_loop();
+    end reader = {.free_on_alloc = true};
+    int fds[2];
+
+    pipe_pair(fds);
+    CHECK_EQ(yula_pipe_reader_new(loop, YULA_LANE_HOST, fds[0], &ops, &reader,
+                                  &reader.reader),
+             0);
+    CHECK_EQ(yula_pipe_reader_start(reader.reader), 0);
+    CHECK_EQ(write(fds[1], "x", 1), 1);
+    turns(loop, 2);
+    CHECK_EQ(reader.reads + reader.failed, 0);
+    reader.reader = NULL;
+    close(fds[1]);
+    over(loop, &reader, fds[0]);
 }
 
 /* --- writing ---------------------------------------------------------------- */

@@ -51,6 +51,34 @@ def test_a_reader_receives_everything_and_then_the_end(loop):
     loop.run_until_complete(main())
 
 
+def test_what_was_received_stays_as_it_was(loop):
+    """Full pipes, half full ones and trickles in turn, with every object kept."""
+
+    class Keeps(Recorder):
+        def __init__(self):
+            super().__init__()
+            self.kept = []
+
+        def data_received(self, data):
+            self.kept.append(data)
+
+    async def main():
+        with pipe_files() as (reading, writing):
+            _, protocol = await loop.connect_read_pipe(Keeps, reading)
+            sent = b""
+            for size in (65536, 65536, 40000, 65536, 10, 65536, 65535, 32768, 1, 65536, 65536):
+                piece = PATTERN[len(sent) % 251 :][:size]
+                writing.write(piece)
+                sent += piece
+                await until(lambda: sum(map(len, protocol.kept)) == len(sent))  # noqa: B023
+            writing.close()
+            await protocol.lost
+            assert b"".join(protocol.kept) == sent
+            assert {type(data) for data in protocol.kept} == {bytes}
+
+    loop.run_until_complete(main())
+
+
 def test_a_reader_can_be_paused_and_resumed_at_any_time(loop):
     class PausedAtOnce(Recorder):
         def connection_made(self, transport):

@@ -78,6 +78,43 @@ reader_over(yula_pipe_reader *reader, int status)
 }
 
 static void
+reader_took(yula_pipe_reader *reader, void *base, ssize_t n)
+{
+    if (n > 0)
+        reader->ops->read(reader, base, (size_t)n, reader->arg);
+    else if (n != -EAGAIN)
+        reader_over(reader, (int)n);
+}
+
+static void
+reader_read_to_owner(yula_pipe_reader *reader)
+{
+    void *base;
+    size_t len;
+    ssize_t n = reader->ops->alloc(reader, &base, &len, reader->arg);
+
+    if (reader->fd < 0)
+        return; /* freed by alloc */
+    if (n == 0)
+        n = yula__sys_read(reader->fd, base, len);
+    reader_took(reader, base, n);
+}
+
+static void
+reader_read_to_loop(yula_pipe_reader *reader)
+{
+    yula_loop *loop = reader->loop;
+    char *buffer = yula__read_buffer_take(loop);
+    ssize_t n = -ENOMEM;
+
+    if (buffer != NULL)
+        n = yula__sys_read(reader->fd, buffer, YULA_STREAM_READ_MAX);
+    reader_took(reader, buffer, n);
+    if (buffer != NULL)
+        yula__read_buffer_put(loop, buffer);
+}
+
+static void
 reader_on_event(yula_watcher *watcher, unsigned events, void *arg)
 {
     yula_pipe_reader *reader = arg;
@@ -86,18 +123,10 @@ reader_on_event(yula_watcher *watcher, unsigned events, void *arg)
         yula_watcher_stop(watcher);
         return;
     }
-    yula_loop *loop = reader->loop;
-    char *buffer = yula__read_buffer_take(loop);
-    if (buffer == NULL) {
-        reader_over(reader, -ENOMEM);
-        return;
-    }
-    ssize_t n = yula__sys_read(reader->fd, buffer, YULA_STREAM_READ_MAX);
-    if (n > 0)
-        reader->ops->read(reader, buffer, (size_t)n, reader->arg);
-    yula__read_buffer_put(loop, buffer);
-    if (n <= 0 && n != -EAGAIN)
-        reader_over(reader, (int)n);
+    if (reader->ops->alloc == NULL)
+        reader_read_to_loop(reader);
+    else
+        reader_read_to_owner(reader);
 }
 
 int
