@@ -310,6 +310,45 @@ class DatagramTransport(transports._FlowControlMixin, asyncio.DatagramTransport)
     def _sock_fd(self) -> int: ...
     def _force_close(self, exc: BaseException | None, /) -> None: ...
 
+class TLSProtocolBase:
+    """The C half of yula.tls.SSLProtocol: asyncio's attributes of the same names."""
+
+    _loop: Any
+    _state: Any
+    _transport: Any
+    _app_protocol: Any
+    _app_protocol_is_buffer: Any
+    _app_protocol_get_buffer: Any
+    _app_protocol_buffer_updated: Any
+    _sslobj: Any
+    _incoming: Any
+    _outgoing: Any
+    _write_backlog: Any
+    _write_buffer_size: Any
+    _app_reading_paused: Any
+    _app_writing_paused: Any
+    _ssl_reading_paused: Any
+    _ssl_writing_paused: Any
+    _incoming_high_water: Any
+    _outgoing_high_water: Any
+
+    @property
+    def _engine(self) -> str | None: ...
+    def _begin(self, engine: str, /) -> None: ...
+    # asyncio's, which typeshed leaves out.
+    def _get_read_buffer_size(self) -> int: ...
+    def _do_read(self) -> None: ...
+    def _call_eof_received(self) -> None: ...
+
+class TLSTransportBase(transports._FlowControlMixin):
+    """The C half of yula.tls.SSLTransport."""
+
+    _closed: Any
+    _ssl_protocol: Any
+
+    def write(self, data: ReadableBuffer, /) -> None: ...
+    def writelines(self, list_of_data: Iterable[ReadableBuffer], /) -> None: ...
+
 class StreamTransport(transports._FlowControlMixin):
     """The transport of a TCP or Unix stream connection. Made by the loop only."""
 

@@ -38,7 +38,7 @@ class SSLProtocol(_core.TLSProtocolBase, sslproto.SSLProtocol):
         self._begin(engine_wanted())
         # asyncio's __init__ makes a receive buffer of this size. Ours is the loop's; get_buffer()
         # makes one if it is ever called.
-        self.max_size = 0
+        self.max_size = 0  # type: ignore[misc]
         try:
             super().__init__(*args, **kwargs)
         finally:
@@ -51,6 +51,28 @@ class SSLProtocol(_core.TLSProtocolBase, sslproto.SSLProtocol):
             self._app_transport = SSLTransport(self._loop, self)
             self._app_transport_created = True
         return self._app_transport
+
+    def _do_read__buffered(self) -> None:
+        """asyncio's, which loses data if get_buffer() gives a bytearray: its slices are copies."""
+        offset, count = 0, 1
+        buffer = self._app_protocol_get_buffer(self._get_read_buffer_size())
+        # Released before user code runs, which may resize what it gave.
+        with memoryview(buffer) as view:
+            try:
+                while count > 0 and offset < len(view):
+                    with view[offset:] as rest:
+                        count = self._sslobj.read(len(rest), rest)
+                    offset += count
+            except sslproto.SSLAgainErrors:
+                pass
+            else:
+                if count > 0:
+                    self._loop.call_soon(self._do_read)
+        if offset > 0:
+            self._app_protocol_buffer_updated(offset)
+        if not count:  # close_notify
+            self._call_eof_received()
+            self._start_shutdown()
 
 
 def with_our_protocol(method: Any) -> Any:
