@@ -21,6 +21,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 # Debian packages, by purpose.
 BUILD_PACKAGES := gcc libc6-dev
+CORE_PACKAGES := g++ clang
 PYTHON_PACKAGES := python3 python3-venv python3-dev
 TEST_PACKAGES := ca-certificates curl netbase openssl pkg-config postgresql procps redis-server wrk
 RUN_PACKAGES := ca-certificates procps wrk
@@ -37,6 +38,7 @@ help:
 	@echo 'make lint     clang-format, clang-tidy, ruff, mypy'
 	@echo 'make format   what clang-format and ruff can settle by themselves'
 	@echo 'make asan     all tests under the address and undefined-behaviour sanitizers'
+	@echo 'make tsan     the C tests, and C beside Python, under the thread sanitizer'
 	@echo 'make wheel    dist/: a source archive and a wheel'
 	@echo 'make clean    remove what was built (make distclean: the environments too)'
 	@echo
@@ -103,7 +105,11 @@ build: $(VENV)/.stamp-tools
 core: build/core/build.ninja
 	@ninja -C build/core --quiet
 
-build/core/build.ninja: | $(VENV)/.stamp-tools
+.PHONY: core-packages
+core-packages:
+	@tools/debian-packages.sh $(CORE_PACKAGES)
+
+build/core/build.ninja: | $(VENV)/.stamp-tools core-packages
 	@$(MESON) setup build/core -Dpython=disabled -Dchecks=true >/dev/null
 
 .PHONY: wheel
@@ -117,11 +123,15 @@ wheel: $(VENV)/.stamp-tools
 # be in every process that a test wants to interrupt.
 AS_IN_TERMINAL := env --default-signal=INT,QUIT
 
-.PHONY: test test-core test-py test-conformance
-test: test-core test-py test-conformance
+.PHONY: test test-core test-compilers test-py test-conformance
+test: test-core test-compilers test-py test-conformance
 
 test-core: core | test-packages
 	@$(AS_IN_TERMINAL) $(MESON) test -C build/core --no-rebuild --print-errorlogs $(ARGS)
+
+# The library alone, as others compile it: with gcc and with clang.
+test-compilers: core-packages $(VENV)/.stamp-tools
+	@tools/compilers.sh $(PY)
 
 test-py: test-packages $(VENV)/.stamp-test build
 	$(AS_IN_TERMINAL) $(PY) -m pytest tests/py $(ARGS)
@@ -138,6 +148,10 @@ test-libraries: test-packages $(VENV)/.stamp-test build
 .PHONY: asan
 asan: test-packages $(VENV)/.stamp-test
 	@$(AS_IN_TERMINAL) tools/asan.sh $(PY) $(ARGS)
+
+.PHONY: tsan
+tsan: test-packages $(VENV)/.stamp-test core-packages
+	@$(AS_IN_TERMINAL) tools/tsan.sh $(PY) $(ARGS)
 
 .PHONY: lint
 lint: $(VENV)/.stamp-lint $(VENV)/.stamp-test

@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+import sysconfig
 import tarfile
 import venv
 import zipfile
@@ -188,6 +189,22 @@ def test_the_extension_exports_its_entry_point_only(wheel, tmp_path):
 def test_a_program_runs_on_the_package_installed_from_the_wheel(wheel, fresh_environment, tmp_path):
     python = fresh_environment(wheel)
     assert_an_echo_program_runs_on_the_installed_package(python, tmp_path)
+
+
+def test_an_extension_module_is_built_against_the_installed_wheel(
+    wheel, fresh_environment, tmp_path
+):
+    if not Path(sysconfig.get_path("include"), "Python.h").exists():
+        pytest.skip("no Python headers on this machine")
+    python = fresh_environment(wheel)
+    include = run(python, "-c", "import yula; print(yula.get_include())").strip()
+    assert Path(include).is_relative_to(tmp_path / "env")
+    source = ROOT / "examples/c-extension/responder.c"
+    name = "responder" + sysconfig.get_config_var("EXT_SUFFIX")
+    run("cc", "-std=gnu17", "-shared", "-fPIC", f"-I{sysconfig.get_path('include')}",
+        f"-I{include}", source, "-o", tmp_path / name)  # fmt: skip
+    out = run(python, "-c", "import responder; print(responder.__name__)", cwd=tmp_path)
+    assert out == "responder\n"
 
 
 def test_a_program_runs_on_the_package_installed_from_the_source_archive(

@@ -6,6 +6,7 @@
  */
 #include "planted.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <yula/yula.h>
@@ -34,6 +35,26 @@ plant_leak(void)
     lost = NULL;
 }
 
+static volatile int raced;
+
+static void *
+race(void *arg)
+{
+    raced++;
+    return arg;
+}
+
+static void
+plant_data_race(void)
+{
+    pthread_t other;
+
+    if (pthread_create(&other, NULL, race, NULL) != 0)
+        return;
+    raced++;
+    pthread_join(other, NULL);
+}
+
 int
 planted_run(const char *name)
 {
@@ -43,6 +64,8 @@ planted_run(const char *name)
         plant_misaligned_access();
     else if (strcmp(name, "leak") == 0)
         plant_leak();
+    else if (strcmp(name, "data-race") == 0)
+        plant_data_race();
     else
         return -1;
     return 0;
