@@ -2,10 +2,13 @@
 
     python bench/native_lane.py                                  3.11 or whatever runs it
     python bench/native_lane.py --python "tools/interpreters exec 3.14 python" --rounds 5
+    python bench/native_lane.py --paced 1000                     a load the server can easily bear
 
 The server is the responder of examples/c-extension: /health from C, the rest from a Python handler
 on the same port. It computes in a thread of its own process, or a second process computes; either
-way server and computing share one CPU, so only the interpreter lock differs. wrk asks from another.
+way server and computing share one CPU, so only the interpreter lock differs. wrk asks from another,
+as much as is answered; its latencies are then those of a full CPU, which two threads share. With
+--paced so many requests a second are made for each path: the server's own latency.
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ from harness import machine, process, report, stats, web
 EXAMPLE = process.BENCH.parent / "examples" / "c-extension" / "responder.c"
 INCLUDE = process.BENCH.parent / "include"
 SERVER = process.BENCH / "servers" / "native_lane_server.py"
+PACED = process.BENCH / "servers" / "paced_client.py"
 COMPUTE = process.BENCH / "servers" / "compute.py"
 C_KEPT = 0.90  # of the rate beside a process
 C_P99_MS = 2.0
@@ -58,6 +62,10 @@ def build(python: list[str], folder: Path) -> None:
 
 def load(port: int, path: str, options: argparse.Namespace) -> subprocess.Popen[str]:
     _, cpu = machine.cpus()
+    if options.paced:
+        paced = [sys.executable, str(PACED), "--port", str(port), "--path", path,
+                 "--rate", str(options.paced), "--seconds", str(options.seconds)]  # fmt: skip
+        return subprocess.Popen(process.pinned(cpu, paced), stdout=subprocess.PIPE, text=True)
     command = ["wrk", "--threads", "1", "--connections", str(options.connections),
                "--duration", f"{options.seconds}s", "--timeout", "10s",
                "--script", str(process.BENCH / "wrk_report.lua"),
@@ -69,7 +77,7 @@ def counted(wrk: subprocess.Popen[str], options: argparse.Namespace) -> Result:
     said, _ = wrk.communicate(timeout=options.seconds + 30)
     lines = said.strip().splitlines()
     if wrk.returncode != 0 or not lines or not lines[-1].startswith("{"):
-        raise SystemExit(f"wrk failed: {said.strip()}")
+        raise SystemExit(f"the load failed: {said.strip()}")
     result: Result = json.loads(lines[-1])
     if result["non_2xx"] or any(result[kind] for kind in ("connect", "read", "write", "timeout")):
         raise SystemExit(f"wrong answers: {result}")
@@ -136,6 +144,8 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--connections", type=int, default=10, help="for each path (10)")
+    parser.add_argument("--paced", type=int, default=0, metavar="N",
+                        help="N requests a second on one connection for each path, not wrk")  # fmt: skip
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=int, default=2, help="of load in each case (2)")
     parser.add_argument("--python", help="interpreter or command for the servers (this one)")
@@ -145,7 +155,9 @@ def main() -> int:
     web.require_wrk()
     what = machine.describe()
     interpreter = machine.ask_interpreter(options.python, ["yula"])
-    machine.print_header(what, interpreter, f"{options.connections} connections for each path, "
+    machine.print_header(what, interpreter, (f"{options.paced} requests a second for each path, "
+                          if options.paced
+                          else f"{options.connections} connections for each path, ") +
                          f"{options.rounds} rounds of {options.seconds} s")  # fmt: skip
     results: dict[str, list[dict[str, Result]]] = {case: [] for case in CASES}
     with tempfile.TemporaryDirectory(prefix="bench-native-") as folder:
