@@ -95,6 +95,7 @@ struct yulapy_tls_room {
     char *plain; /* TLS_PLAIN_MAX bytes */
     char *out;   /* records to be sent */
     size_t out_len, out_capacity;
+    bool busy;       /* plain holds something; user code may run all the same */
     PyObject *arena; /* bytearray of TLS_RECORD_MAX, for the method engine */
 };
 
@@ -124,8 +125,9 @@ struct yulapy_tls {
     PyObject_HEAD
     yulapy_state *module;
     const tls_engine *engine;
-    bool judged;  /* engine is decided; NULL: asyncio's methods do it all */
-    bool in_high; /* the high water mark is above 0 */
+    bool capturing; /* the thread's next SSL is ours */
+    bool judged;    /* engine is decided; NULL: asyncio's methods do it all */
+    bool in_high;   /* the high water mark is above 0 */
     bool out_high;
     char wanted; /* YULA_TLS_ENGINE: 'd'irect, 'm'ethod or 'a'syncio */
 #define TLS_FIELD(name) PyObject *name;
@@ -169,7 +171,8 @@ yulapy_tls_of(yulapy_state *module, PyObject *object)
                : NULL;
 }
 
-/* The loop of the connection, or NULL: not ours, or closed. */
+/* The loop of the connection, or NULL: not ours, or closed. (A closed loop's room is
+ * gone: then asyncio's methods do what is left to do.) */
 static inline yulapy_loop *
 yulapy_tls_loop(yulapy_tls *tls)
 {

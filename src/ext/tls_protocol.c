@@ -64,7 +64,10 @@ tls_meet_sslobj(yulapy_tls *tls)
         PyErr_Clear(); /* not one of ours, then */
     }
     Py_XSETREF(tls->ssl_socket, ssl_socket);
-    tls->ssl = ssl_socket != NULL ? yulapy_tls_capture_take(ssl_socket) : NULL;
+    tls->ssl = ssl_socket != NULL && tls->capturing
+                   ? yulapy_tls_capture_take(ssl_socket)
+                   : NULL;
+    tls->capturing = false;
 }
 
 /* The protocol of the application changed, or its reader has become free. */
@@ -165,6 +168,7 @@ tls_may_read(yulapy_tls *tls)
            tls->app_reading_paused == Py_False &&
            tls->ssl_reading_paused == Py_False && tls->in_high &&
            tls->out_high && yulapy_tls_engaged(tls) &&
+           yulapy_tls_loop(tls) != NULL &&
            PyObject_Size(tls->write_backlog) == 0 &&
            tls->engine->pending(tls, false) == 0;
 }
@@ -233,9 +237,13 @@ tls_read_copied(yulapy_tls *tls, const char *base, size_t len)
 
     if (room == NULL)
         return -1;
+    if (room->busy) /* in a turn of the loop inside of another read */
+        return tls_receive_slow(tls, base, len);
+    room->busy = true;
     tls_result result = tls->engine->read(tls, base, len, room->plain,
                                           TLS_PLAIN_MAX, &count);
     int go = tls_judge_read(tls, result);
+    room->busy = false;
     if (go <= 0)
         return go;
     if (count > 0 && tls_deliver(tls, room->plain, count) < 0)
@@ -337,7 +345,8 @@ tls_begin(PyObject *self, PyObject *wanted)
     if (name == NULL)
         return NULL;
     tls->wanted = name[0];
-    if (tls->wanted == 'd' && tls->module->tls->direct)
+    tls->capturing = tls->wanted == 'd' && tls->module->tls->direct;
+    if (tls->capturing)
         yulapy_tls_capture_begin();
     Py_RETURN_NONE;
 }

@@ -94,7 +94,8 @@ tls_may_write(yulapy_tls *tls)
     return tls->state == tls->module->tls->wrapped &&
            tls->ssl_writing_paused == Py_False &&
            tls->app_writing_paused == Py_False && tls->out_high &&
-           yulapy_tls_engaged(tls) && PyObject_Size(tls->write_backlog) == 0 &&
+           yulapy_tls_engaged(tls) && yulapy_tls_loop(tls) != NULL &&
+           PyObject_Size(tls->write_backlog) == 0 &&
            tls->engine->pending(tls, true) == 0;
 }
 
@@ -289,6 +290,8 @@ yulapy_tls_transport_writelines(PyObject *self, PyObject *lines)
         return transport_pass(self, "writelines", lines);
     }
     struct yulapy_tls_room *room = yulapy_tls_room_of(yulapy_tls_loop(tls));
+    if (room != NULL && room->busy)
+        return transport_pass(self, "writelines", lines);
     PyObject *pieces = room != NULL ? PySequence_Tuple(lines) : NULL;
     if (pieces == NULL)
         return NULL;

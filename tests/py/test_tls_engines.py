@@ -598,3 +598,36 @@ def test_an_unknown_engine_is_an_error(use, client_context):
         ours.close()
 
     yula.run(main())
+
+
+@ENGINES
+@pytest.mark.filterwarnings("ignore:unclosed transport:ResourceWarning")
+def test_writing_after_the_loop_was_closed_does_no_harm(
+    use, server_context, client_context, engine
+):
+    use(engine)
+
+    async def main():
+        ours, theirs = socket.socketpair()
+        loop = asyncio.get_running_loop()
+        accepting = asyncio.ensure_future(
+            loop.connect_accepted_socket(Echo, theirs, ssl=server_context)
+        )
+        transport, protocol = await loop.create_connection(
+            Recorder, sock=ours, ssl=client_context, server_hostname="localhost"
+        )
+        accepted, _ = await accepting
+        transport.write(b"hello")
+        await until(lambda: protocol.data == b"hello")
+        return transport, accepted, ours, theirs
+
+    loop = yula.Loop()
+    transport, accepted, ours, theirs = loop.run_until_complete(main())
+    loop.close()
+    for each in (transport, accepted):
+        each.write(b"too late")
+        each.writelines([b"too", b"late"])
+    ours.close()
+    theirs.close()
+    del transport, accepted, each, loop
+    gc.collect()
