@@ -37,14 +37,15 @@ typedef struct future_part {
     yulapy_loop *loop;
     PyObject *callback; /* and the context it is to be called in; or NULL */
     PyObject *context;
+    vectorcallfunc vectorcall;
     bool blocking; /* _asyncio_future_blocking */
     bool woken;
     bool settled;
 } future_part;
 
 static void future_run(yula_work *work, void *arg);
-static PyObject *future_add_done_callback(PyObject *self, PyObject *const *args,
-                                          Py_ssize_t nargs, PyObject *kwnames);
+static PyObject *future_vectorcall(PyObject *self, PyObject *const *args,
+                                   size_t nargsf, PyObject *kwnames);
 
 static future_part *
 future_part_of(PyObject *self)
@@ -104,10 +105,6 @@ future_settle(PyObject *self)
 static PyObject *
 future_getattro(PyObject *self, PyObject *name)
 {
-    static PyMethodDef add_done_callback = {
-        "add_done_callback",
-        (PyCFunction)(void (*)(void))future_add_done_callback,
-        METH_FASTCALL | METH_KEYWORDS, NULL};
     future_part *part = future_part_of(self);
 
     if (part->settled)
@@ -117,8 +114,8 @@ future_getattro(PyObject *self, PyObject *name)
         return PyBool_FromLong(part->blocking);
     if (name == waits->str_get_loop)
         return Py_NewRef(part->loop->get_loop);
-    if (name == waits->str_add_done_callback)
-        return PyCFunction_New(&add_done_callback, self);
+    if (name == waits->str_add_done_callback) /* see future_vectorcall */
+        return Py_NewRef(self);
     if (future_settle(self) < 0)
         return NULL;
     return PyObject_GenericGetAttr(self, name);
@@ -139,12 +136,14 @@ future_setattro(PyObject *self, PyObject *name, PyObject *value)
     return PyObject_GenericSetAttr(self, name, value);
 }
 
+/* add_done_callback(callback, *, context). A future that is not settled is its own
+ * bound method: a real one is made and freed for every await (130 instructions). */
 static PyObject *
-future_add_done_callback(PyObject *self, PyObject *const *args,
-                         Py_ssize_t nargs, PyObject *kwnames)
+future_vectorcall(PyObject *self, PyObject *const *args, size_t nargsf,
+                  PyObject *kwnames)
 {
     future_part *part = future_part_of(self);
-    yulapy_waits *waits = &part->loop->state->waits;
+    Py_ssize_t nargs = PyVectorcall_NARGS(nargsf);
 
     if (!part->settled && !part->woken && part->callback == NULL &&
         nargs == 1 && kwnames != NULL && PyTuple_GET_SIZE(kwnames) == 1 &&
@@ -153,11 +152,10 @@ future_add_done_callback(PyObject *self, PyObject *const *args,
         part->context = Py_NewRef(args[1]);
         Py_RETURN_NONE;
     }
-    PyObject *method = future_settle(self) == 0
-                           ? PyObject_GenericGetAttr(
-                                 self, waits->str_add_done_callback)
-                           : NULL;
-    PyObject *result = NULL;
+    PyObject *method = NULL, *result = NULL;
+    if (future_settle(self) == 0)
+        method = PyObject_GenericGetAttr(
+            self, part->loop->state->waits.str_add_done_callback);
     if (method != NULL)
         result = PyObject_Vectorcall(method, args, (size_t)nargs, kwnames);
     Py_XDECREF(method);
@@ -228,6 +226,7 @@ future_make(yulapy_loop *loop)
     if (self != NULL) {
         future_part *part = future_part_of(self);
         part->loop = (yulapy_loop *)Py_NewRef(loop);
+        part->vectorcall = future_vectorcall;
         yula_work_init(&part->work, YULA_LANE_HOST, future_run, self);
         if (type->tp_base->tp_init(self, state->empty_tuple, keywords) < 0)
             Py_CLEAR(self);
@@ -519,29 +518,35 @@ yulapy_future_drop_spare(yulapy_loop *loop)
     Py_CLEAR(loop->done_future);
 }
 
-static PyType_Slot future_slots[] = {
-    {Py_tp_dealloc, future_dealloc},
-    {Py_tp_traverse, future_traverse},
-    {Py_tp_clear, future_clear},
-    {Py_tp_getattro, future_getattro},
-    {Py_tp_setattro, future_setattro},
-    {Py_tp_repr, future_repr},
-    {Py_tp_iter, future_await},
-    {Py_am_await, future_await},
-    {0, NULL},
-};
-
 static int
 future_make_type(PyObject *module, yulapy_state *state)
 {
     PyTypeObject *base = (PyTypeObject *)state->future_type;
+    Py_ssize_t part = (base->tp_basicsize + 15) / 16 * 16;
+    PyMemberDef members[] = {
+        {"__vectorcalloffset__", T_PYSSIZET,
+         part + (Py_ssize_t)offsetof(future_part, vectorcall), READONLY, NULL},
+        {NULL},
+    };
+    PyType_Slot slots[] = {
+        {Py_tp_dealloc, future_dealloc},
+        {Py_tp_traverse, future_traverse},
+        {Py_tp_clear, future_clear},
+        {Py_tp_getattro, future_getattro},
+        {Py_tp_setattro, future_setattro},
+        {Py_tp_repr, future_repr},
+        {Py_tp_iter, future_await},
+        {Py_tp_call, PyVectorcall_Call},
+        {Py_tp_members, members},
+        {Py_am_await, future_await},
+        {0, NULL},
+    };
     PyType_Spec spec = {
         .name = "yula._core.Future",
-        .basicsize = (int)((base->tp_basicsize + 15) / 16 * 16 +
-                           (Py_ssize_t)sizeof(future_part)),
+        .basicsize = (int)(part + (Py_ssize_t)sizeof(future_part)),
         .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC |
-                 Py_TPFLAGS_DISALLOW_INSTANTIATION,
-        .slots = future_slots,
+                 Py_TPFLAGS_HAVE_VECTORCALL | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+        .slots = slots,
     };
     state->waits.type = (PyTypeObject *)PyType_FromModuleAndSpec(
         module, &spec, (PyObject *)base);
@@ -576,8 +581,9 @@ yulapy_futures_add_type(PyObject *module, yulapy_state *state)
 
 #define WAITS_OBJECTS(X)                                                       \
     X(type)                                                                    \
-    X(task_type) X(discard) X(str_blocking) X(str_get_loop)                    \
-        X(str_add_done_callback) X(context_names)
+    X(task_type)                                                               \
+    X(discard)                                                                 \
+    X(str_blocking) X(str_get_loop) X(str_add_done_callback) X(context_names)
 
 int
 yulapy_futures_traverse(yulapy_state *state, visitproc visit, void *arg)
