@@ -468,7 +468,9 @@ pipe_adopt_descriptor(yulapy_pipe *pipe, bool writing)
     Py_XDECREF(number);
     if (PyErr_Occurred())
         return -1;
-    if (fstat(pipe->fd, &about) < 0) {
+    if (pipe->fd < 0 || fstat(pipe->fd, &about) < 0) {
+        if (pipe->fd < 0)
+            errno = EBADF;
         PyErr_SetFromErrno(PyExc_OSError);
         return -1;
     }

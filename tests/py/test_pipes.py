@@ -623,3 +623,19 @@ def test_debug_mode_says_that_the_other_end_closed(loop, caplog):
         loop.run_until_complete(main())
     assert "was closed by peer" in caplog.text
     caplog.clear()  # the record holds the transport
+
+
+@pytest.mark.yula_only  # asyncio warns of a transport that it never made
+def test_a_file_that_is_closed_is_refused(loop):
+    async def main():
+        with pipe_files() as (reading, writing):
+            reading.close()
+            writing.close()
+            with pytest.raises(ValueError):
+                await loop.connect_read_pipe(Recorder, reading)
+            with socket.socket() as sock:
+                sock.close()
+                with pytest.raises(OSError, match="Bad file descriptor"):
+                    await loop.connect_read_pipe(Recorder, sock)
+
+    loop.run_until_complete(main())
