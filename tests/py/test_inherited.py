@@ -1,8 +1,7 @@
-"""What yula inherits from asyncio: datagrams, pipes, children, sendfile. One working test each."""
+"""What yula inherits from asyncio: pipes, children, sendfile. One working test each."""
 
 import asyncio
 import os
-import socket
 import subprocess
 import sys
 
@@ -10,75 +9,6 @@ import pytest
 from peers import Recorder, receive, turns, until, wired
 
 PATTERN = bytes(range(256)) * 8192
-
-
-class Datagrams(asyncio.DatagramProtocol):
-    def __init__(self):
-        self.got = []
-        self.errors = []
-        self.lost = asyncio.get_running_loop().create_future()
-
-    def connection_made(self, transport):
-        self.transport = transport
-
-    def datagram_received(self, data, address):
-        self.got.append((data, address))
-
-    def error_received(self, exc):
-        self.errors.append(exc)
-
-    def connection_lost(self, exc):
-        self.lost.set_result(exc)
-
-
-def test_datagrams_go_both_ways(loop):
-    async def main():
-        server, one = await loop.create_datagram_endpoint(Datagrams, local_addr=("127.0.0.1", 0))
-        address = server.get_extra_info("sockname")
-        client, two = await loop.create_datagram_endpoint(Datagrams, remote_addr=address)
-        client.sendto(b"question")
-        await until(lambda: one.got)
-        assert one.got == [(b"question", client.get_extra_info("sockname"))]
-        server.sendto(b"answer", one.got[0][1])
-        await until(lambda: two.got)
-        assert two.got == [(b"answer", address)]
-        for transport, protocol in ((server, one), (client, two)):
-            transport.close()
-            assert await protocol.lost is None
-
-    loop.run_until_complete(main())
-
-
-def test_a_datagram_nobody_takes_is_told_to_error_received(loop, free_port):
-    async def main():
-        port = free_port(kind=socket.SOCK_DGRAM)
-        transport, protocol = await loop.create_datagram_endpoint(
-            Datagrams, remote_addr=("127.0.0.1", port)
-        )
-        transport.sendto(b"anybody?")
-        await until(lambda: protocol.errors)
-        assert isinstance(protocol.errors[0], ConnectionRefusedError)
-        assert not transport.is_closing()
-        transport.close()
-        await protocol.lost
-
-    loop.run_until_complete(main())
-
-
-def test_datagrams_over_a_unix_socket(loop, tmp_path):
-    async def main():
-        path = str(tmp_path / "datagrams")
-        server, protocol = await loop.create_datagram_endpoint(
-            Datagrams, local_addr=path, family=socket.AF_UNIX
-        )
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as client:
-            client.sendto(b"hello", path)
-        await until(lambda: protocol.got)
-        assert protocol.got[0][0] == b"hello"
-        server.close()
-        await protocol.lost
-
-    loop.run_until_complete(main())
 
 
 def test_a_pipe_is_read_and_written(loop):
