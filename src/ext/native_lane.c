@@ -87,6 +87,9 @@ lane_main(void *arg)
     while (!python->stopping || yula_task_count(native) > 0)
         (void)yula_loop_step(native, YULA_NEVER);
     lane_linger(native);
+    /* Who stopped it may still be on the way out of waking it: lane_close. */
+    pthread_mutex_lock(&python->lock);
+    pthread_mutex_unlock(&python->lock);
     yula_loop_free(native);
     return NULL;
 }
@@ -374,7 +377,9 @@ lane_close(yula_python *python)
 {
     lane_stop_accepting(python);
     yulapy_requests_close(python);
+    pthread_mutex_lock(&python->lock);
     yula_work_post(python->native, &python->stop);
+    pthread_mutex_unlock(&python->lock);
     Py_BEGIN_ALLOW_THREADS yula__must(pthread_join(python->thread, NULL) == 0);
     Py_END_ALLOW_THREADS yulapy_c_task *c_task;
     while ((c_task = lane_take_ended(python)) != NULL)
