@@ -17,6 +17,9 @@
  * objects is kept, as many as SHELF_SIZE, and of it the one before the last and
  * the oldest are looked at.
  */
+#include <stdatomic.h>
+#include <stdlib.h>
+
 #include "tls.h"
 
 /* No more than this many times too large: what a receiver keeps shall not pin
@@ -26,6 +29,9 @@
 /* From here on a bytes object that may turn out too large is received into: a
  * copy costs more. See docs/performance.md, "Memory". */
 #define RECEIVED_DIRECT_MIN (32u * 1024u)
+
+/* See keep_large_blocks. With 1 MiB, 100 readers of 100 KiB still faulted. */
+#define KEPT_BLOCK (4u * 1024u * 1024u)
 
 #if defined(Py_GIL_DISABLED)
 /* The reference count is split between threads: always make a new one. */
@@ -78,13 +84,31 @@ yulapy_received_bytes(yulapy_loop *loop, const void *base, size_t len)
 
 /* --- right from the socket --------------------------------------------------- */
 
+/* glibc maps and unmaps each block above 128 KiB, and gives the end of its heap
+ * back as soon as that much of it is free: pages to fault in at every large read.
+ * Both limits rise to what was seen freed (mallopt(3), M_MMAP_THRESHOLD), unless
+ * the user has set them; so let it see a block, which is never touched. From then
+ * on up to twice as much stays with the process. */
+static void
+keep_large_blocks(void)
+{
+#if defined(__GLIBC__)
+    static atomic_flag seen = ATOMIC_FLAG_INIT;
+    if (!atomic_flag_test_and_set(&seen)) {
+        void *volatile block = malloc(KEPT_BLOCK);
+        free(block);
+    }
+#endif
+}
+
 /* A bytes object of that size with nothing in it yet, which is the spare one if
- * there may be one. Borrowed then. */
+ * there may be one. Borrowed. */
 static PyObject *
 bytes_room(yulapy_loop *loop, size_t len)
 {
     if (bytes_fits(loop->spare, loop->spare_capacity, len))
         return loop->spare;
+    keep_large_blocks();
     PyObject *bytes = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)len);
     if (bytes != NULL) {
         loop->spare_capacity = len;

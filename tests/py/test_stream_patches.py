@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import resource
 import sys
 from unittest import mock
 
@@ -334,6 +335,50 @@ def test_the_protocol_can_be_exchanged(run):
             answer.write(b"for the reader")
             assert await reader.read(100) == b"for the reader"
             assert in_c(reader.read(1))
+
+    run(main())
+
+
+def test_what_a_large_read_did_not_ask_for_is_lost_with_a_stream_closed_at_once(run):
+    async def main():
+        async with pair() as (reader, writer, _, answer):
+
+            async def read_and_close():
+                got = await reader.read(20_000)
+                writer.close()
+                return got
+
+            task = asyncio.create_task(read_and_close())
+            await asyncio.sleep(0)
+            answer.write(b"x" * 30_000)
+            await answer.drain()
+            assert len(await task) == 20_000
+            assert await reader.read(100_000) == b""  # asyncio: the other 10,000
+
+    run(main())
+
+
+def test_large_reads_fault_no_pages(run):
+    size, count = 200_000, 200
+
+    def faults():
+        return resource.getrusage(resource.RUSAGE_THREAD).ru_minflt
+
+    async def main():
+        async with pair() as (reader, _, _other, answer):
+            data = b"x" * size
+
+            async def exchange(times):
+                for _ in range(times):
+                    answer.write(data)
+                    left = size
+                    while left > 0:
+                        left -= len(await reader.read(size))
+
+            await exchange(20)
+            before = faults()
+            await exchange(count)
+            assert faults() - before < count  # 49 pages each, if they were fresh
 
     run(main())
 
