@@ -15,7 +15,7 @@ struct yulapy_feed {
                                 and takes itself away */
     PyObject *protocol_dict; /* of a StreamReaderProtocol; or NULL */
     Py_ssize_t protocol_size;
-    unsigned writer_tries; /* calls until we stop looking for the writer */
+    uint8_t writer_tries; /* calls until we stop looking for the writer */
 };
 
 typedef struct yulapy_transport {
@@ -47,6 +47,8 @@ typedef struct yulapy_transport {
     yulapy_feed feed;
     /* the peer's address as accept gave it; family 0: unknown */
     struct sockaddr_in6 peer;
+    /* our own, once we are closed and if anybody may ask; family 0: unknown */
+    struct sockaddr_in6 *name;
 } yulapy_transport;
 
 /* Where our part of the object begins: behind the stdlib class's slots. A

@@ -51,6 +51,9 @@ transport_ask_name(yulapy_transport *transport, bool peer)
     if (peer && transport->peer.sin6_family != 0)
         return yulapy_address_object((struct sockaddr *)&transport->peer,
                                      sizeof(transport->peer));
+    if (!peer && transport->name != NULL)
+        return yulapy_address_object((struct sockaddr *)transport->name,
+                                     sizeof(*transport->name));
     if (transport->stream == NULL)
         Py_RETURN_NONE;
     int fd = yula_stream_fd(transport->stream);
@@ -110,9 +113,8 @@ yulapy_transport_get_extra_info(PyObject *self, PyObject *args,
     return value;
 }
 
-/* Names stay readable after the close, so look them up before. */
-void
-yulapy_transport_keep_names(yulapy_transport *transport)
+static void
+transport_make_names(yulapy_transport *transport)
 {
     yulapy_state *state = transport->loop->state;
     PyObject *name = transport_get_extra(transport, state->str_sockname);
@@ -120,6 +122,34 @@ yulapy_transport_keep_names(yulapy_transport *transport)
     name = transport_get_extra(transport, state->str_peername);
     Py_XDECREF(name);
     PyErr_Clear(); /* no memory for a name nobody may ask for */
+}
+
+/* Of a TCP connection the kernel's form of the names is enough: objects are made
+ * of them when somebody asks. */
+static bool
+transport_keep_addresses(yulapy_transport *transport)
+{
+    struct sockaddr_in6 name = {0};
+    socklen_t len = sizeof(name);
+
+    if (transport->peer.sin6_family == 0 || transport->stream == NULL ||
+        getsockname(yula_stream_fd(transport->stream), (struct sockaddr *)&name,
+                    &len) < 0 ||
+        name.sin6_family != transport->peer.sin6_family)
+        return false;
+    if (transport->name == NULL)
+        transport->name = PyMem_Malloc(sizeof(name));
+    if (transport->name != NULL)
+        *transport->name = name;
+    return transport->name != NULL;
+}
+
+/* Names stay readable after the close, so look them up before. */
+void
+yulapy_transport_keep_names(yulapy_transport *transport)
+{
+    if (!transport_keep_addresses(transport))
+        transport_make_names(transport);
 }
 
 PyObject *
@@ -151,7 +181,7 @@ yulapy_transport_get_extra_dict(PyObject *self, void *unused)
     if (sock == NULL && PyErr_Occurred())
         return NULL;
     Py_XDECREF(sock);
-    yulapy_transport_keep_names(transport);
+    transport_make_names(transport);
     PyObject *extra = EXTRA(self, transport->loop->state);
     return Py_NewRef(extra != NULL ? extra : Py_None);
 }

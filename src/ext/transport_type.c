@@ -197,6 +197,7 @@ transport_dealloc(PyObject *self)
         PyErr_WriteUnraisable(self);
     yulapy_transport_release_buffer(transport);
     PyMem_Free(transport->buffer);
+    PyMem_Free(transport->name);
     (void)transport_clear(self);
     Py_CLEAR(transport->context);
     Py_CLEAR(transport->sock);
