@@ -257,7 +257,7 @@ yula_conn_read_until(yula_conn *conn, const void *delimiter,
     while (err >= 0) {
         size_t len = conn->end - conn->start;
         char *base = len > 0 ? conn->buffer + conn->start : NULL;
-        char *found = len - searched < delimiter_len
+        char *found = base == NULL || len - searched < delimiter_len
                           ? NULL
                           : memmem(base + searched, len - searched, delimiter,
                                    delimiter_len);
