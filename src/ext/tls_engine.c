@@ -239,7 +239,6 @@ method_read(yulapy_tls *tls, const char *base, size_t len, char *plain,
     struct yulapy_tls_room *room = yulapy_tls_room_of(yulapy_tls_loop(tls));
     tls_result result = TLS_DONE;
     size_t total = 0;
-    int more;
 
     *count = 0;
     if (room == NULL)
@@ -260,7 +259,7 @@ method_read(yulapy_tls *tls, const char *base, size_t len, char *plain,
             break;
         }
         total += (size_t)n;
-    } while ((more = method_has_more(tls)) > 0);
+    } while (method_has_more(tls) > 0);
     *count = total;
     return PyErr_Occurred() ? TLS_RAISED : result;
 }
