@@ -1,21 +1,19 @@
-/* received.c: bytes objects for received data, with the last one used again.
+/* received.c: bytes objects for received data, which are used again.
  *
- * Most receivers are done with their data when data_received() returns. A bytes
- * object above pymalloc's 512 bytes then costs a malloc and a free on glibc's
- * slow path (about 500 instructions at 1 KiB, fresh pages to fault in at 100
- * KiB). So the loop keeps a reference to the last object it made, and if nobody
- * else has one when the next is needed, fills that one anew.
+ * A bytes object above pymalloc's 512 bytes costs a malloc and a free on glibc's
+ * slow path (700 instructions at 1 KiB, fresh pages to fault in at 100 KiB). So
+ * the loop keeps a reference to those it made, and if nobody else has one when
+ * the next is needed, fills that one anew.
  *
  *  I1. An object is filled anew only if ours is the only reference and it was
  *      never hashed (its hash is cached in it): nobody can tell it was there.
- *  I2. capacity is what was allocated for spare; its size may be smaller.
- * At most one object a loop is kept, of at most YULA_STREAM_READ_MAX bytes.
+ *  I2. capacity is what was allocated; the object's size may be smaller.
  *
- * A task that reads from a stream drops what it read when it has read again: the
- * last object is in use then, the one before it on a busy connection is not, and
- * with many connections one of some time ago. So for them a ring of small
- * objects is kept, as many as SHELF_SIZE, and of it the one before the last and
- * the oldest are looked at.
+ * Small ones stand in a ring, the shelf, because it differs when a receiver is
+ * done with its data: when data_received() returns; when what it echoed is sent,
+ * which is after up to 16 more (ahead.c); or when a task has read again, which
+ * is after all other connections. So the last two are looked at, and the oldest.
+ * Of large ones the last is kept (spare), of at most YULA_STREAM_READ_MAX bytes.
  */
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -68,14 +66,87 @@ bytes_fill(PyObject *spare, const void *base, size_t len)
     return Py_NewRef(spare);
 }
 
+/* --- the shelf ----------------------------------------------------------------- */
+
+/* With 128 and 100 tasks that read, half of the oldest were still in use. */
+#define SHELF_SIZE 256u
+/* Large objects have fewer places. */
+#define SHELF_BYTES (512u * 1024u)
+/* Below, pymalloc is as quick; above, the copy is what costs. */
+#define SHELF_MIN 480u
+#define SHELF_MAX (16u * 1024u)
+
+typedef struct {
+    PyObject *bytes;
+    size_t capacity;
+} shelf_place;
+
+struct yulapy_shelf {
+    unsigned next;
+    shelf_place places[SHELF_SIZE];
+};
+
+static bool
+shelf_fits(const shelf_place *place, size_t len)
+{
+    return bytes_fits(place->bytes, place->capacity, len);
+}
+
+/* The object in the place that is due, if it may be filled with len bytes. The
+ * last two are warmer than the one that stood there: they change places. */
+static PyObject *
+shelf_find(struct yulapy_shelf *shelf, unsigned due, unsigned size, size_t len)
+{
+    shelf_place *place = &shelf->places[due];
+    shelf_place *warm = &shelf->places[(due != 0 ? due : size) - 1];
+
+    if (!shelf_fits(warm, len)) {
+        if (shelf_fits(place, len))
+            return place->bytes;
+        warm = &shelf->places[(due + size - 2) % size];
+        if (!shelf_fits(warm, len))
+            return NULL;
+    }
+    shelf_place oldest = *place;
+    *place = *warm;
+    *warm = oldest;
+    return place->bytes;
+}
+
+static PyObject *
+shelf_bytes(yulapy_loop *loop, const void *base, size_t len)
+{
+    struct yulapy_shelf *shelf = loop->shelf;
+    if (shelf == NULL) {
+        shelf = loop->shelf = PyMem_Calloc(1, sizeof(*shelf));
+        if (shelf == NULL)
+            return PyErr_NoMemory();
+    }
+    unsigned size = len > SHELF_BYTES / SHELF_SIZE ? SHELF_BYTES / (unsigned)len
+                                                   : SHELF_SIZE;
+    unsigned due = shelf->next++ % size;
+    PyObject *bytes = shelf_find(shelf, due, size, len);
+    if (bytes != NULL)
+        return bytes_fill(bytes, base, len);
+    bytes = PyBytes_FromStringAndSize(base, (Py_ssize_t)len);
+    if (bytes != NULL) {
+        shelf->places[due].capacity = len;
+        Py_XSETREF(shelf->places[due].bytes, Py_NewRef(bytes));
+    }
+    return bytes;
+}
+
 PyObject *
 yulapy_received_bytes(yulapy_loop *loop, const void *base, size_t len)
 {
-    /* Objects of up to one byte are shared by the interpreter. */
-    if (len > 1 && bytes_fits(loop->spare, loop->spare_capacity, len))
+    if (!SPARE_USABLE || len < SHELF_MIN)
+        return PyBytes_FromStringAndSize(base, (Py_ssize_t)len);
+    if (len <= SHELF_MAX)
+        return shelf_bytes(loop, base, len);
+    if (bytes_fits(loop->spare, loop->spare_capacity, len))
         return bytes_fill(loop->spare, base, len);
     PyObject *bytes = PyBytes_FromStringAndSize(base, (Py_ssize_t)len);
-    if (SPARE_USABLE && bytes != NULL && len > 1) {
+    if (bytes != NULL) {
         loop->spare_capacity = len;
         Py_XSETREF(loop->spare, Py_NewRef(bytes));
     }
@@ -142,58 +213,10 @@ yulapy_received_from(yulapy_loop *loop, yula_stream *stream, size_t max,
     if (len == 0)
         return NULL;
     if (!direct || len < loop->spare_capacity / SPARE_SLACK)
-        return yulapy_received_shelf_bytes(loop, base, len);
+        return yulapy_received_bytes(loop, base, len);
     Py_SET_SIZE((PyVarObject *)bytes, (Py_ssize_t)len);
     base[len] = '\0';
     return Py_NewRef(bytes);
-}
-
-/* --- for streams ------------------------------------------------------------- */
-
-#define SHELF_SIZE 128u
-/* Below, pymalloc is as quick; above, the copy is what costs. */
-#define SHELF_MIN 480u
-
-struct yulapy_shelf {
-    unsigned next;
-    struct {
-        PyObject *bytes;
-        size_t capacity;
-    } places[SHELF_SIZE];
-};
-
-PyObject *
-yulapy_received_shelf_bytes(yulapy_loop *loop, const void *base, size_t len)
-{
-    if (!SPARE_USABLE || len < SHELF_MIN || len > YULAPY_SHELF_MAX)
-        return PyBytes_FromStringAndSize(base, (Py_ssize_t)len);
-    struct yulapy_shelf *shelf = loop->shelf;
-    if (shelf == NULL) {
-        shelf = loop->shelf = PyMem_Calloc(1, sizeof(*shelf));
-        if (shelf == NULL)
-            return PyErr_NoMemory();
-    }
-    unsigned place = shelf->next++ % SHELF_SIZE;
-    unsigned recent = (place - 2) % SHELF_SIZE;
-    PyObject *old = shelf->places[place].bytes;
-    if (bytes_fits(shelf->places[recent].bytes, shelf->places[recent].capacity,
-                   len)) {
-        /* The oldest takes its place. */
-        size_t capacity = shelf->places[place].capacity;
-        shelf->places[place] = shelf->places[recent];
-        shelf->places[recent].bytes = old;
-        shelf->places[recent].capacity = capacity;
-        return bytes_fill(shelf->places[place].bytes, base, len);
-    }
-    if (bytes_fits(old, shelf->places[place].capacity, len))
-        return bytes_fill(old, base, len);
-    PyObject *bytes = PyBytes_FromStringAndSize(base, (Py_ssize_t)len);
-    if (bytes != NULL) {
-        shelf->places[place].bytes = Py_NewRef(bytes);
-        shelf->places[place].capacity = len;
-        Py_XDECREF(old);
-    }
-    return bytes;
 }
 
 void

@@ -108,9 +108,7 @@ op_received(socket_op *op, const void *base, size_t n, PyObject *own)
 {
     if (own == NULL) {
         yulapy_awaitable_forget(op->loop->state);
-        return n <= YULAPY_SHELF_MAX
-                   ? yulapy_received_shelf_bytes(op->loop, base, n)
-                   : yulapy_received_bytes(op->loop, base, n);
+        return yulapy_received_bytes(op->loop, base, n);
     }
     (void)_PyBytes_Resize(&own, (Py_ssize_t)n);
     return own;

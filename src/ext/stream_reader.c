@@ -123,8 +123,8 @@ reader_append(yulapy_reader *reader, const char *base, Py_ssize_t len,
     yulapy_awaitable_forget(reader->state);
     reader->chunk = bytes != NULL
                         ? Py_NewRef(bytes)
-                        : yulapy_received_shelf_bytes(
-                              (yulapy_loop *)reader->loop, base, (size_t)len);
+                        : yulapy_received_bytes((yulapy_loop *)reader->loop,
+                                                base, (size_t)len);
     reader->chunk_start = 0;
     return reader->chunk != NULL ? 0 : -1;
 }

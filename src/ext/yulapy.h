@@ -317,11 +317,6 @@ void yulapy_future_drop_spare(yulapy_loop *loop);
 /* A bytes object with a copy of len bytes; a new reference or NULL. */
 PyObject *yulapy_received_bytes(yulapy_loop *loop, const void *base,
                                 size_t len);
-/* The same, for a reader whose user keeps one object until it has the next.
- * Objects of up to YULAPY_SHELF_MAX bytes are used again. */
-#define YULAPY_SHELF_MAX 4096u
-PyObject *yulapy_received_shelf_bytes(yulapy_loop *loop, const void *base,
-                                      size_t len);
 /* Take from the stream: at most max bytes, probably `expected`. A new reference,
  * or NULL; without an exception if nothing came. */
 PyObject *yulapy_received_from(yulapy_loop *loop, yula_stream *stream,

@@ -197,7 +197,7 @@ def test_an_extension_module_is_built_against_the_installed_wheel(
     if not Path(sysconfig.get_path("include"), "Python.h").exists():
         pytest.skip("no Python headers on this machine")
     python = fresh_environment(wheel)
-    include = run(python, "-c", "import yula; print(yula.get_include())").strip()
+    include = run(python, "-c", "import yula; print(yula.get_include())", cwd=tmp_path).strip()
     assert Path(include).is_relative_to(tmp_path / "env")
     source = ROOT / "examples/c-extension/responder.c"
     name = "responder" + sysconfig.get_config_var("EXT_SUFFIX")
