@@ -231,7 +231,7 @@ conn_reserve(yula_conn *conn)
         conn->start = conn->end = 0;
     if (conn->end < conn->capacity)
         return 0;
-    if (conn->start > 0) {
+    if (conn->buffer != NULL && conn->start > 0) {
         memmove(conn->buffer, conn->buffer + conn->start, len);
     }
     else {
