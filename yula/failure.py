@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import errno
 import warnings
-from asyncio import base_events, format_helpers, futures
+from asyncio import base_events, format_helpers, futures, transports
 from asyncio.log import logger
 
 TYPE_CHECKING = False
@@ -57,8 +57,20 @@ def protocol_failed(
 
 def fatal_error(transport: Any, exc: BaseException, message: str) -> None:
     """As _SelectorTransport._fatal_error; the caller closes the transport."""
+    _tell_fatal(transport, exc, message, usual=isinstance(exc, OSError))
+
+
+def pipe_failed(transport: Any, exc: BaseException, message: str) -> None:
+    """As _fatal_error of asyncio's pipe transports; the caller closes the transport."""
+    writing = isinstance(transport, transports.WriteTransport)
+    # A terminal that hangs up is EIO to its reader.
+    usual = isinstance(exc, OSError) and (writing or exc.errno == errno.EIO)
+    _tell_fatal(transport, exc, message, usual=usual)
+
+
+def _tell_fatal(transport: Any, exc: BaseException, message: str, *, usual: bool) -> None:
     loop = transport._loop
-    if isinstance(exc, OSError):
+    if usual:
         if loop.get_debug():
             logger.debug("%r: %s", transport, message, exc_info=exc)
         return
@@ -74,23 +86,6 @@ def fatal_error(transport: Any, exc: BaseException, message: str) -> None:
 
 def warn_lost_write() -> None:
     logger.warning("socket.send() raised exception.")
-
-
-def pipe_failed(transport: Any, exc: BaseException, message: str, reading: bool) -> None:
-    """As _fatal_error of asyncio's pipe transports; the caller closes the transport."""
-    loop = transport._loop
-    if isinstance(exc, OSError) and (not reading or exc.errno == errno.EIO):
-        if loop.get_debug():
-            logger.debug("%r: %s", transport, message, exc_info=exc)
-        return
-    loop.call_exception_handler(
-        {
-            "message": message,
-            "exception": exc,
-            "transport": transport,
-            "protocol": transport.get_protocol(),
-        }
-    )
 
 
 def pipe_closed_by_peer(transport: Any) -> None:

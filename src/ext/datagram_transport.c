@@ -16,95 +16,25 @@
 
 /* --- calling the protocol -------------------------------------------------- */
 
-/* Call protocol.name(one, two) in the transport's context; two may be NULL.
- * Returns a new reference or NULL. */
-static inline PyObject *
-endpoint_call_now(yulapy_endpoint *endpoint, PyObject *name, PyObject *one,
-                  PyObject *two)
-{
-    PyObject *args[3] = {endpoint->protocol, one, two};
-    size_t nargs = two != NULL ? 3 : one != NULL ? 2 : 1;
-
-    if (PyContext_Enter(endpoint->context) < 0)
-        return NULL;
-    PyObject *result = PyObject_VectorcallMethod(
-        name, args, nargs | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
-    /* Cannot fail: we entered it, and what ran in between has left. */
-    if (PyContext_Exit(endpoint->context) < 0)
-        Py_CLEAR(result);
-    return result;
-}
-
-/* Debug mode reports what takes long, as it does for handles. */
-static PyObject *
-endpoint_call_timed(yulapy_endpoint *endpoint, PyObject *name, PyObject *one,
-                    PyObject *two)
-{
-    yulapy_loop *loop = endpoint->loop;
-    int64_t begin_ns = yula_loop_now(loop->core);
-    PyObject *result = endpoint_call_now(endpoint, name, one, two);
-    PyObject *error = result == NULL ? yulapy_take_exception() : NULL;
-    PyObject *seconds = PyFloat_FromDouble(
-        (double)(yula_loop_now(loop->core) - begin_ns) / 1e9);
-    if (seconds != NULL) {
-        PyObject *args[] = {endpoint_object(endpoint), name, seconds};
-        yulapy_failure(loop, loop->state->str_slow_call, args, 3);
-        Py_DECREF(seconds);
-    }
-    if (error != NULL)
-        yulapy_raise_exception(error);
-    return result;
-}
-
-/* The user's exception handler runs in the context of what failed. */
-static void
-endpoint_failure(yulapy_endpoint *endpoint, PyObject *name,
-                 PyObject *const *args, size_t nargs)
-{
-    PyObject *context = Py_NewRef(endpoint->context);
-    bool entered = PyContext_Enter(context) == 0;
-    if (!entered)
-        PyErr_Clear(); /* RuntimeError: we are in it already */
-    yulapy_failure(endpoint->loop, name, args, nargs);
-    if (entered && PyContext_Exit(context) < 0)
-        PyErr_WriteUnraisable(context);
-    Py_DECREF(context);
-}
-
 /* A method of the protocol failed with the pending exception. asyncio reports
  * that, and leaves the transport open. */
 static void
 endpoint_report(yulapy_endpoint *endpoint, PyObject *method)
 {
-    PyObject *self = endpoint_object(endpoint);
-
-    if (yulapy_leaves_loop(endpoint->loop))
-        return;
-    PyObject *error = yulapy_take_exception();
-    PyObject *text = PyUnicode_FromFormat("protocol.%U() failed", method);
-    PyObject *name = PyUnicode_FromString("protocol_failed");
-    if (text != NULL && name != NULL) {
-        PyObject *args[] = {(PyObject *)endpoint->loop, self,
-                            endpoint->protocol, error, text};
-        endpoint_failure(endpoint, name, args, 5);
-    }
-    else {
-        PyErr_WriteUnraisable(self);
-    }
-    Py_XDECREF(text);
-    Py_XDECREF(name);
-    Py_XDECREF(error);
+    yulapy_transport_report(endpoint->loop, &endpoint->context,
+                            endpoint_object(endpoint), endpoint->protocol,
+                            "protocol.%U() failed", method);
 }
 
-/* Call, and report what it raises. The transport may be gone afterwards, unless
- * the caller holds it. */
+/* Call protocol.name(one, two) in the transport's context, and report what it
+ * raises. The transport may be gone afterwards, unless the caller holds it. */
 static inline void
 endpoint_call(yulapy_endpoint *endpoint, PyObject *name, PyObject *one,
               PyObject *two)
 {
-    PyObject *result = __builtin_expect(endpoint->loop->debug, 0)
-                           ? endpoint_call_timed(endpoint, name, one, two)
-                           : endpoint_call_now(endpoint, name, one, two);
+    PyObject *result = yulapy_transport_call(
+        endpoint->loop, &endpoint->context, endpoint_object(endpoint),
+        endpoint->protocol, name, one, two);
     if (__builtin_expect(result == NULL, 0))
         endpoint_report(endpoint, name);
     Py_XDECREF(result);
@@ -142,23 +72,13 @@ yulapy_endpoint_force_close(yulapy_endpoint *endpoint, PyObject *error)
 void
 yulapy_endpoint_fatal(yulapy_endpoint *endpoint, const char *message)
 {
-    yulapy_loop *loop = endpoint->loop;
-    PyObject *self = endpoint_object(endpoint);
-
-    if (yulapy_leaves_loop(loop))
+    PyObject *error = yulapy_transport_fatal_error(
+        endpoint->loop, &endpoint->context, endpoint_object(endpoint),
+        endpoint->loop->state->str_fatal_error, message);
+    if (error == NULL)
         return;
-    PyObject *error = yulapy_take_exception();
-    PyObject *text = PyUnicode_FromString(message);
-    if (text != NULL) {
-        PyObject *args[] = {self, error, text};
-        endpoint_failure(endpoint, loop->state->str_fatal_error, args, 3);
-        Py_DECREF(text);
-    }
-    else {
-        PyErr_WriteUnraisable(self);
-    }
     yulapy_endpoint_force_close(endpoint, error);
-    Py_XDECREF(error);
+    Py_DECREF(error);
 }
 
 /* --- what the core tells -------------------------------------------------- */

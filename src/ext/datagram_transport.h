@@ -5,14 +5,14 @@
 #ifndef YULAPY_DATAGRAM_TRANSPORT_H
 #define YULAPY_DATAGRAM_TRANSPORT_H
 
-#include "yulapy.h"
+#include "transport_base.h"
 
 typedef struct yulapy_endpoint {
     yulapy_loop *loop;
     yula_datagram *datagram; /* NULL once the descriptor was given up */
     yulapy_held held;
     PyObject *protocol;
-    PyObject *context;
+    PyObject *context; /* NULL: empty */
     PyObject *sock;
     PyObject *address;    /* remote_addr, the only one to send to; or NULL */
     PyObject *waiter;     /* until connection_made was called */

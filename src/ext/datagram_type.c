@@ -3,9 +3,6 @@
 
 Py_ssize_t yulapy_endpoint_offset;
 
-/* asyncio.constants.LOG_THRESHOLD_FOR_CONNLOST_WRITES */
-#define LOST_WRITES_BEFORE_WARNING 5
-
 /* --- sending -------------------------------------------------------------- */
 
 /* protocol.error_received(the pending exception). What that raises is the
@@ -131,18 +128,6 @@ endpoint_check_address(yulapy_endpoint *endpoint, PyObject *given)
 }
 
 static PyObject *
-endpoint_drop_send(yulapy_endpoint *endpoint)
-{
-    if (endpoint->lost >= LOST_WRITES_BEFORE_WARNING)
-        yulapy_failure(endpoint->loop,
-                       endpoint->loop->state->str_warn_lost_write, NULL, 0);
-    endpoint->lost++;
-    if (PyErr_Occurred())
-        return NULL;
-    Py_RETURN_NONE;
-}
-
-static PyObject *
 endpoint_sendto_checked(yulapy_endpoint *endpoint, PyObject *data,
                         PyObject *address)
 {
@@ -156,7 +141,11 @@ endpoint_sendto_checked(yulapy_endpoint *endpoint, PyObject *data,
         return NULL;
     if (endpoint->datagram == NULL ||
         (endpoint->lost > 0 && endpoint->address != NULL))
-        return endpoint_drop_send(endpoint);
+        return yulapy_transport_drop_write(
+                   endpoint->loop, &endpoint->lost,
+                   endpoint->loop->state->str_warn_lost_write) == 0
+                   ? Py_NewRef(Py_None)
+                   : NULL;
     Py_buffer view;
     if (PyBytes_CheckExact(data)) {
         view.buf = PyBytes_AS_STRING(data);
@@ -388,27 +377,15 @@ endpoint_clear(PyObject *self)
     return 0;
 }
 
-/* An open transport that nobody refers to: its loop was closed, or is garbage
- * as well. */
 static void
 endpoint_finalize(PyObject *self)
 {
     yulapy_endpoint *endpoint = ENDPOINT(self);
     if (endpoint->protocol == NULL || endpoint->ended || endpoint->loop == NULL)
         return;
-    PyObject *error = yulapy_take_exception();
-    PyObject *args[] = {self};
-    yulapy_failure(endpoint->loop,
-                   endpoint->loop->state->str_transport_unclosed, args, 1);
-    if (endpoint->datagram == NULL) {
-        PyObject *result = PyObject_CallMethodNoArgs(
-            endpoint->sock, endpoint->loop->state->str_close);
-        if (result == NULL)
-            PyErr_WriteUnraisable(self);
-        Py_XDECREF(result);
-    }
-    if (error != NULL)
-        yulapy_raise_exception(error);
+    yulapy_transport_warn_unclosed(endpoint->loop, self);
+    if (endpoint->datagram == NULL)
+        yulapy_transport_close_unclosed(endpoint->loop, self, endpoint->sock);
 }
 
 static void
@@ -516,7 +493,7 @@ static PyMethodDef endpoint_methods[] = {
     {NULL},
 };
 
-static PyType_Slot endpoint_slots[] = {
+static const PyType_Slot endpoint_slots[] = {
     {Py_tp_doc, "A datagram socket (UDP or Unix)."},
     {Py_tp_dealloc, endpoint_dealloc},
     {Py_tp_finalize, endpoint_finalize},
@@ -525,39 +502,8 @@ static PyType_Slot endpoint_slots[] = {
     {Py_tp_repr, endpoint_repr},
     {Py_tp_methods, endpoint_methods},
     {Py_tp_getset, endpoint_getset},
-    {Py_tp_members, NULL}, /* filled in below */
     {0, NULL},
 };
-
-static PyObject *
-endpoint_make_type(PyObject *module, PyObject *bases, Py_ssize_t base_size)
-{
-    yulapy_endpoint_offset = (base_size + 15) / 16 * 16;
-    PyMemberDef members[] = {
-        {"__weaklistoffset__", T_PYSSIZET,
-         yulapy_endpoint_offset +
-             (Py_ssize_t)offsetof(yulapy_endpoint, weaklist),
-         READONLY, NULL},
-        {"__dictoffset__", T_PYSSIZET,
-         yulapy_endpoint_offset + (Py_ssize_t)offsetof(yulapy_endpoint, dict),
-         READONLY, NULL},
-        {NULL},
-    };
-    PyType_Slot slots[sizeof(endpoint_slots) / sizeof(endpoint_slots[0])];
-    memcpy(slots, endpoint_slots, sizeof(slots));
-    for (PyType_Slot *slot = slots; slot->slot != 0; slot++)
-        if (slot->slot == Py_tp_members)
-            slot->pfunc = members;
-    PyType_Spec spec = {
-        .name = "yula._core.DatagramTransport",
-        .basicsize = (int)(yulapy_endpoint_offset +
-                           (Py_ssize_t)sizeof(yulapy_endpoint)),
-        .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC |
-                 Py_TPFLAGS_DISALLOW_INSTANTIATION,
-        .slots = slots,
-    };
-    return PyType_FromModuleAndSpec(module, &spec, bases);
-}
 
 /* Since some release of 3.12 asyncio sends empty datagrams, and lets each one
  * queued weigh _header_size more. */
@@ -583,7 +529,7 @@ int
 yulapy_datagram_transport_add_type(PyObject *module, yulapy_state *state)
 {
     PyObject *transports = PyImport_ImportModule("asyncio.transports");
-    PyObject *base = NULL, *datagram = NULL, *bases = NULL, *type = NULL;
+    PyObject *base = NULL, *datagram = NULL, *bases = NULL;
 
     if (transports != NULL)
         base = PyObject_GetAttrString(transports, "_FlowControlMixin");
@@ -591,15 +537,15 @@ yulapy_datagram_transport_add_type(PyObject *module, yulapy_state *state)
         datagram = PyObject_GetAttrString(transports, "DatagramTransport");
     if (datagram != NULL)
         bases = PyTuple_Pack(2, base, datagram);
-    if (bases != NULL)
-        type = endpoint_make_type(module, bases,
-                                  ((PyTypeObject *)base)->tp_basicsize);
+    if (bases != NULL) {
+        yulapy_endpoint_offset = yulapy_transport_part(base);
+        state->datagram_transport_type = YULAPY_TRANSPORT_MAKE_TYPE(
+            module, "yula._core.DatagramTransport", bases, endpoint_slots,
+            yulapy_endpoint_offset, yulapy_endpoint);
+    }
     Py_XDECREF(transports);
     Py_XDECREF(base);
     Py_XDECREF(datagram);
     Py_XDECREF(bases);
-    state->datagram_transport_type = (PyTypeObject *)type;
-    if (type == NULL || find_rules(state) < 0)
-        return -1;
-    return PyModule_AddType(module, (PyTypeObject *)type);
+    return state->datagram_transport_type != NULL ? find_rules(state) : -1;
 }

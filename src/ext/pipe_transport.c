@@ -32,65 +32,12 @@
 
 /* --- calling the protocol -------------------------------------------------- */
 
-/* Debug mode reports what takes long, as it does for handles. */
-static PyObject *
-pipe_call_timed(yulapy_pipe *pipe, PyObject *name, PyObject *arg)
-{
-    yulapy_loop *loop = pipe->loop;
-    int64_t begin_ns = yula_loop_now(loop->core);
-    PyObject *result = yulapy_call_in_context(pipe->context, name,
-                                              pipe->protocol, arg);
-    PyObject *error = result == NULL ? yulapy_take_exception() : NULL;
-    PyObject *seconds = PyFloat_FromDouble(
-        (double)(yula_loop_now(loop->core) - begin_ns) / 1e9);
-    if (seconds != NULL) {
-        PyObject *args[] = {pipe_object(pipe), name, seconds};
-        yulapy_failure(loop, loop->state->str_slow_call, args, 3);
-        Py_DECREF(seconds);
-    }
-    if (error != NULL)
-        yulapy_raise_exception(error);
-    return result;
-}
-
-/* The user's exception handler runs in the context of what failed. */
-static void
-pipe_failure(yulapy_pipe *pipe, const char *function, PyObject *const *args,
-             size_t nargs)
-{
-    PyObject *context = Py_NewRef(pipe->context);
-    PyObject *name = PyUnicode_FromString(function);
-    bool entered = PyContext_Enter(context) == 0;
-    if (!entered)
-        PyErr_Clear(); /* RuntimeError: we are in it already */
-    if (name != NULL)
-        yulapy_failure(pipe->loop, name, args, nargs);
-    if (entered && PyContext_Exit(context) < 0)
-        PyErr_WriteUnraisable(context);
-    Py_XDECREF(name);
-    Py_DECREF(context);
-}
-
 /* The pending exception: asyncio reports it, and leaves the transport open. */
 static void
 pipe_report(yulapy_pipe *pipe, const char *format, PyObject *name)
 {
-    PyObject *self = pipe_object(pipe);
-
-    if (yulapy_leaves_loop(pipe->loop))
-        return;
-    PyObject *error = yulapy_take_exception();
-    PyObject *text = PyUnicode_FromFormat(format, name);
-    if (text != NULL && pipe->protocol != NULL) {
-        PyObject *args[] = {(PyObject *)pipe->loop, self, pipe->protocol, error,
-                            text};
-        pipe_failure(pipe, "protocol_failed", args, 5);
-    }
-    else {
-        PyErr_WriteUnraisable(self);
-    }
-    Py_XDECREF(text);
-    Py_XDECREF(error);
+    yulapy_transport_report(pipe->loop, &pipe->context, pipe_object(pipe),
+                            pipe->protocol, format, name);
 }
 
 /* Call protocol.name(arg or nothing) and report what it raises. The caller holds
@@ -98,10 +45,9 @@ pipe_report(yulapy_pipe *pipe, const char *format, PyObject *name)
 static void
 pipe_call(yulapy_pipe *pipe, PyObject *name, PyObject *arg)
 {
-    PyObject *result = __builtin_expect(pipe->loop->debug, 0)
-                           ? pipe_call_timed(pipe, name, arg)
-                           : yulapy_call_in_context(pipe->context, name,
-                                                    pipe->protocol, arg);
+    PyObject *result = yulapy_transport_call(pipe->loop, &pipe->context,
+                                             pipe_object(pipe), pipe->protocol,
+                                             name, arg, NULL);
     if (result == NULL)
         pipe_report(pipe, "protocol.%U() failed", name);
     Py_XDECREF(result);
@@ -170,24 +116,13 @@ pipe_close_now(yulapy_pipe *pipe, PyObject *error)
 void
 yulapy_pipe_fatal(yulapy_pipe *pipe, const char *message)
 {
-    bool reading = Py_IS_TYPE(pipe_object(pipe),
-                              pipe->loop->state->read_pipe_type);
-
-    if (yulapy_leaves_loop(pipe->loop))
+    PyObject *error = yulapy_transport_fatal_error(
+        pipe->loop, &pipe->context, pipe_object(pipe),
+        pipe->loop->state->str_pipe_failed, message);
+    if (error == NULL)
         return;
-    PyObject *error = yulapy_take_exception();
-    PyObject *text = PyUnicode_FromString(message);
-    if (text != NULL) {
-        PyObject *args[] = {pipe_object(pipe), error, text,
-                            reading ? Py_True : Py_False};
-        pipe_failure(pipe, "pipe_failed", args, 4);
-        Py_DECREF(text);
-    }
-    else {
-        PyErr_WriteUnraisable(pipe_object(pipe));
-    }
     pipe_close_now(pipe, error);
-    Py_XDECREF(error);
+    Py_DECREF(error);
 }
 
 static void
@@ -324,7 +259,9 @@ pipe_closed_by_peer(yulapy_pipe *pipe)
 {
     PyObject *args[] = {pipe_object(pipe)};
     if (pipe->loop->debug)
-        pipe_failure(pipe, "pipe_closed_by_peer", args, 1);
+        yulapy_transport_tell(pipe->loop, &pipe->context, args[0],
+                              pipe->loop->state->str_pipe_closed_by_peer, args,
+                              1);
 }
 
 static void

@@ -4,7 +4,7 @@
 #ifndef YULAPY_PIPE_TRANSPORT_H
 #define YULAPY_PIPE_TRANSPORT_H
 
-#include "yulapy.h"
+#include "transport_base.h"
 
 typedef struct yulapy_pipe {
     yulapy_loop *loop;
@@ -14,7 +14,7 @@ typedef struct yulapy_pipe {
     yulapy_held held;
     PyObject *file; /* the pipe object; NULL once it was closed */
     PyObject *protocol;
-    PyObject *context;
+    PyObject *context;    /* NULL: empty */
     PyObject *waiter;     /* until connection_made was called */
     PyObject *block;      /* bytes, to be read into; or NULL */
     PyObject *lost_error; /* for connection_lost, or NULL */

@@ -3,9 +3,6 @@
 
 Py_ssize_t yulapy_pipe_offset;
 
-/* asyncio.constants.LOG_THRESHOLD_FOR_CONNLOST_WRITES */
-#define LOST_WRITES_BEFORE_WARNING 5
-
 /* --- both ------------------------------------------------------------------- */
 
 static PyObject *
@@ -76,20 +73,6 @@ pipe_close_reader(PyObject *self, PyObject *unused)
 
 /* --- writing ---------------------------------------------------------------- */
 
-static PyObject *
-pipe_drop_write(yulapy_pipe *pipe)
-{
-    if (pipe->lost >= LOST_WRITES_BEFORE_WARNING) {
-        PyObject *name = PyUnicode_FromString("warn_lost_pipe_write");
-        if (name == NULL)
-            return NULL;
-        yulapy_failure(pipe->loop, name, NULL, 0);
-        Py_DECREF(name);
-    }
-    pipe->lost++;
-    Py_RETURN_NONE;
-}
-
 /* Bytes are kept as they are; anything else is copied as far as the kernel does
  * not take it now, because its owner may change it. Returns the core's answer, or
  * -1 with an exception set. */
@@ -127,7 +110,11 @@ pipe_write(PyObject *self, PyObject *data)
     if (size <= 0)
         return size == 0 ? Py_NewRef(Py_None) : NULL;
     if (pipe->lost > 0 || pipe->closing)
-        return pipe_drop_write(pipe);
+        return yulapy_transport_drop_write(
+                   pipe->loop, &pipe->lost,
+                   pipe->loop->state->str_warn_lost_pipe_write) == 0
+                   ? Py_NewRef(Py_None)
+                   : NULL;
     if (pipe->writer == NULL) {
         (void)yulapy_loop_check_open(pipe->loop);
         return NULL;
@@ -325,25 +312,15 @@ pipe_clear(PyObject *self)
     return 0;
 }
 
-/* An open transport that nobody refers to: its loop was closed, or is garbage
- * as well. */
 static void
 pipe_finalize(PyObject *self)
 {
     yulapy_pipe *pipe = PIPE(self);
     if (pipe->file == NULL || pipe->loop == NULL)
         return;
-    yulapy_state *state = pipe->loop->state;
-    PyObject *error = yulapy_take_exception();
-    PyObject *args[] = {self};
-    yulapy_failure(pipe->loop, state->str_transport_unclosed, args, 1);
+    yulapy_transport_warn_unclosed(pipe->loop, self);
     yulapy_pipe_let_go(pipe);
-    PyObject *result = PyObject_CallMethodNoArgs(pipe->file, state->str_close);
-    if (result == NULL)
-        PyErr_WriteUnraisable(self);
-    Py_XDECREF(result);
-    if (error != NULL)
-        yulapy_raise_exception(error);
+    yulapy_transport_close_unclosed(pipe->loop, self, pipe->file);
 }
 
 static void
@@ -421,35 +398,19 @@ static PyTypeObject *
 pipe_add_type(PyObject *module, const char *name, const char *doc,
               PyObject *base, PyMethodDef *methods)
 {
-    PyMemberDef members[] = {
-        {"__weaklistoffset__", T_PYSSIZET,
-         yulapy_pipe_offset + (Py_ssize_t)offsetof(yulapy_pipe, weaklist),
-         READONLY, NULL},
-        {"__dictoffset__", T_PYSSIZET,
-         yulapy_pipe_offset + (Py_ssize_t)offsetof(yulapy_pipe, dict), READONLY,
-         NULL},
-        {NULL},
+    const PyType_Slot slots[] = {
+        {Py_tp_doc, (void *)doc},
+        {Py_tp_dealloc, pipe_dealloc},
+        {Py_tp_finalize, pipe_finalize},
+        {Py_tp_traverse, pipe_traverse},
+        {Py_tp_clear, pipe_clear},
+        {Py_tp_repr, pipe_repr},
+        {Py_tp_methods, methods},
+        {Py_tp_getset, pipe_getset},
+        {0, NULL},
     };
-    PyType_Slot slots[] = {
-        {Py_tp_doc, (void *)doc},        {Py_tp_dealloc, pipe_dealloc},
-        {Py_tp_finalize, pipe_finalize}, {Py_tp_traverse, pipe_traverse},
-        {Py_tp_clear, pipe_clear},       {Py_tp_repr, pipe_repr},
-        {Py_tp_methods, methods},        {Py_tp_getset, pipe_getset},
-        {Py_tp_members, members},        {0, NULL},
-    };
-    PyType_Spec spec = {
-        .name = name,
-        .basicsize = (int)(yulapy_pipe_offset +
-                           (Py_ssize_t)sizeof(yulapy_pipe)),
-        .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC |
-                 Py_TPFLAGS_DISALLOW_INSTANTIATION,
-        .slots = slots,
-    };
-    PyTypeObject *type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &spec,
-                                                                  base);
-    if (type != NULL && PyModule_AddType(module, type) < 0)
-        Py_CLEAR(type);
-    return type;
+    return YULAPY_TRANSPORT_MAKE_TYPE(module, name, base, slots,
+                                      yulapy_pipe_offset, yulapy_pipe);
 }
 
 /* asyncio's write pipe is a _FlowControlMixin, and so a Transport. */
@@ -464,10 +425,9 @@ yulapy_pipe_add_types(PyObject *module, yulapy_state *state)
         writes = PyObject_GetAttrString(transports, "_FlowControlMixin");
     }
     if (reads != NULL && writes != NULL) {
-        Py_ssize_t size = ((PyTypeObject *)reads)->tp_basicsize;
-        if (size < ((PyTypeObject *)writes)->tp_basicsize)
-            size = ((PyTypeObject *)writes)->tp_basicsize;
-        yulapy_pipe_offset = (size + 15) / 16 * 16;
+        yulapy_pipe_offset = yulapy_transport_part(reads);
+        if (yulapy_pipe_offset < yulapy_transport_part(writes))
+            yulapy_pipe_offset = yulapy_transport_part(writes);
         state->read_pipe_type = pipe_add_type(
             module, "yula._core.ReadPipeTransport",
             "The reading end of a pipe, a terminal or a socket.", reads,

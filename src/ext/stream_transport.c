@@ -21,73 +21,14 @@ static void transport_schedule_lost(yulapy_transport *transport,
 
 /* --- calling the protocol -------------------------------------------------- */
 
-PyObject *
-yulapy_transport_enter(yulapy_transport *transport)
-{
-    if (transport->context == NULL)
-        transport->context = yulapy_loop_take_context(transport->loop);
-    if (transport->context == NULL || PyContext_Enter(transport->context) < 0)
-        return NULL;
-    return Py_NewRef(transport->context);
-}
-
-int
-yulapy_transport_leave(yulapy_transport *transport, PyObject *context)
-{
-    int err = PyContext_Exit(context);
-    yulapy_loop_give_context(transport->loop, &transport->context, context);
-    Py_DECREF(context);
-    return err;
-}
-
-static inline PyObject *
-transport_call_now(yulapy_transport *transport, PyObject *name,
-                   PyObject *protocol, PyObject *arg)
-{
-    PyObject *args[2] = {protocol, arg};
-    PyObject *context = yulapy_transport_enter(transport);
-    if (context == NULL)
-        return NULL;
-    PyObject *result = PyObject_VectorcallMethod(
-        name, args, (arg != NULL ? 2 : 1) | PY_VECTORCALL_ARGUMENTS_OFFSET,
-        NULL);
-    /* Cannot fail: we entered it, and what ran in between has left. */
-    if (yulapy_transport_leave(transport, context) < 0)
-        Py_CLEAR(result);
-    return result;
-}
-
-/* Debug mode: report what took long, with an exception pending or not. */
-static void
-transport_note_time(yulapy_transport *transport, PyObject *name,
-                    int64_t begin_ns)
-{
-    yulapy_loop *loop = transport->loop;
-    PyObject *error = PyErr_Occurred() ? yulapy_take_exception() : NULL;
-    if (loop->core != NULL) {
-        PyObject *seconds = PyFloat_FromDouble(
-            (double)(yula_loop_now(loop->core) - begin_ns) / 1e9);
-        PyObject *args[] = {transport_object(transport), name, seconds};
-        if (seconds != NULL)
-            yulapy_failure(loop, loop->state->str_slow_call, args, 3);
-        Py_XDECREF(seconds);
-    }
-    if (error != NULL)
-        yulapy_raise_exception(error);
-}
-
-/* Call protocol.name(arg or nothing) in the transport's context. Debug mode
- * reports what takes long, as it does for handles. */
+/* Call protocol.name(arg or nothing) in the transport's context. */
 static PyObject *
 transport_call(yulapy_transport *transport, PyObject *name, PyObject *protocol,
                PyObject *arg)
 {
-    if (__builtin_expect(!transport->loop->debug, 1))
-        return transport_call_now(transport, name, protocol, arg);
-    int64_t begin_ns = yula_loop_now(transport->loop->core);
-    PyObject *result = transport_call_now(transport, name, protocol, arg);
-    transport_note_time(transport, name, begin_ns);
-    return result;
+    return yulapy_transport_call(transport->loop, &transport->context,
+                                 transport_object(transport), protocol, name,
+                                 arg, NULL);
 }
 
 /* --- errors --------------------------------------------------------------- */
@@ -105,66 +46,27 @@ yulapy_transport_force_close(yulapy_transport *transport, PyObject *error)
     transport_schedule_lost(transport, error);
 }
 
-/* The user's exception handler runs in the context of what failed. */
-static void
-transport_failure(yulapy_transport *transport, PyObject *name,
-                  PyObject *const *args, size_t nargs)
-{
-    PyObject *context = yulapy_transport_enter(transport);
-    if (context == NULL)
-        PyErr_Clear(); /* RuntimeError: we are in it already */
-    yulapy_failure(transport->loop, name, args, nargs);
-    if (context != NULL && yulapy_transport_leave(transport, context) < 0)
-        PyErr_WriteUnraisable(transport_object(transport));
-}
-
 /* _fatal_error with the pending exception: report it, unless it is one of the
  * network's, and close. SystemExit and KeyboardInterrupt leave the loop. */
 void
 yulapy_transport_fatal(yulapy_transport *transport, const char *message)
 {
-    yulapy_loop *loop = transport->loop;
-    PyObject *self = transport_object(transport);
-
-    if (yulapy_leaves_loop(loop))
+    PyObject *error = yulapy_transport_fatal_error(
+        transport->loop, &transport->context, transport_object(transport),
+        transport->loop->state->str_fatal_error, message);
+    if (error == NULL)
         return;
-    PyObject *error = yulapy_take_exception();
-    PyObject *text = PyUnicode_FromString(message);
-    if (text != NULL) {
-        PyObject *args[] = {self, error, text};
-        transport_failure(transport, loop->state->str_fatal_error, args, 3);
-        Py_DECREF(text);
-    }
-    else {
-        PyErr_WriteUnraisable(self);
-    }
     yulapy_transport_force_close(transport, error);
-    Py_XDECREF(error);
+    Py_DECREF(error);
 }
 
-/* A protocol method that asyncio only reports, with the transport left open. */
+/* A method of the protocol failed; the transport stays open. */
 static void
-transport_report(yulapy_transport *transport, const char *message)
+transport_report(yulapy_transport *transport, PyObject *method)
 {
-    yulapy_loop *loop = transport->loop;
-    PyObject *self = transport_object(transport);
-
-    if (yulapy_leaves_loop(loop))
-        return;
-    PyObject *error = yulapy_take_exception();
-    PyObject *text = PyUnicode_FromString(message);
-    PyObject *name = PyUnicode_FromString("protocol_failed");
-    if (text != NULL && name != NULL) {
-        PyObject *args[] = {(PyObject *)loop, self, transport->protocol, error,
-                            text};
-        transport_failure(transport, name, args, 5);
-    }
-    else {
-        PyErr_WriteUnraisable(self);
-    }
-    Py_XDECREF(text);
-    Py_XDECREF(name);
-    Py_XDECREF(error);
+    yulapy_transport_report(transport->loop, &transport->context,
+                            transport_object(transport), transport->protocol,
+                            "protocol.%U() failed", method);
 }
 
 /* --- what the core tells -------------------------------------------------- */
@@ -303,17 +205,17 @@ transport_on_read_tls(yula_stream *stream, void *base, size_t len, void *arg)
 {
     yulapy_transport *transport = arg;
     PyObject *self = Py_NewRef(transport_object(transport));
-    PyObject *context = yulapy_transport_enter(transport);
+    yulapy_loop *loop = transport->loop;
+    PyObject *context = yulapy_context_enter(loop, &transport->context);
     int err = context != NULL ? 0 : -1;
 
     if (err == 0) {
-        yulapy_loop *loop = transport->loop;
         int64_t begin_ns = loop->debug ? yula_loop_now(loop->core) : 0;
         err = yulapy_tls_receive((yulapy_tls *)transport->protocol, base, len);
         if (__builtin_expect(begin_ns != 0, 0))
-            transport_note_time(transport, loop->state->str_buffer_updated,
-                                begin_ns);
-        if (yulapy_transport_leave(transport, context) < 0)
+            yulapy_transport_note_time(
+                loop, self, loop->state->str_buffer_updated, begin_ns);
+        if (yulapy_context_leave(loop, &transport->context, context) < 0)
             err = -1;
     }
     if (err < 0)
@@ -387,8 +289,8 @@ transport_on_pressure(yula_stream *stream, bool high, void *arg)
         result = transport_call(transport, state->str_resume_writing,
                                 transport->protocol, NULL);
     if (result == NULL)
-        transport_report(transport, high ? "protocol.pause_writing() failed"
-                                         : "protocol.resume_writing() failed");
+        transport_report(transport, high ? state->str_pause_writing
+                                         : state->str_resume_writing);
     Py_XDECREF(result);
     Py_DECREF(self);
 }
@@ -492,7 +394,7 @@ transport_begin(yulapy_transport *transport)
     PyObject *result = transport_call(transport, state->str_connection_made,
                                       transport->protocol, self);
     if (result == NULL)
-        transport_report(transport, "protocol.connection_made() failed");
+        transport_report(transport, state->str_connection_made);
     Py_XDECREF(result);
     if (!transport->paused && !transport->closing && transport->stream != NULL)
         yula_stream_start(transport->stream);
@@ -562,7 +464,7 @@ transport_end(yulapy_transport *transport)
                                           transport->protocol,
                                           error != NULL ? error : Py_None);
         if (result == NULL)
-            transport_report(transport, "protocol.connection_lost() failed");
+            transport_report(transport, state->str_connection_lost);
         Py_XDECREF(result);
     }
     (void)yulapy_streams_adopt(&transport->feed, transport->loop, NULL);

@@ -7,7 +7,7 @@
 
 #include <netinet/in.h>
 
-#include "yulapy.h"
+#include "transport_base.h"
 
 /* What a transport knows of asyncio's streams above it (stream_class.c). */
 struct yulapy_feed {
@@ -67,10 +67,6 @@ transport_object(yulapy_transport *transport)
 }
 
 /* --- stream_transport.c --- */
-/* Enter the transport's context, and leave it. Enter: a new reference, for leave
- * to take, or NULL with an exception. leave: 0 or -1. */
-PyObject *yulapy_transport_enter(yulapy_transport *transport);
-int yulapy_transport_leave(yulapy_transport *transport, PyObject *context);
 int yulapy_transport_adopt_protocol(yulapy_transport *transport,
                                     PyObject *protocol);
 int yulapy_transport_close(yulapy_transport *transport);

@@ -155,8 +155,6 @@ transport_clear(PyObject *self)
     return 0;
 }
 
-/* An open transport that nobody refers to: its loop was closed, or is garbage
- * as well. */
 static void
 transport_finalize(PyObject *self)
 {
@@ -165,19 +163,9 @@ transport_finalize(PyObject *self)
     if (transport->protocol == NULL || transport->ended ||
         transport->loop == NULL)
         return;
-    PyObject *error = yulapy_take_exception();
-    PyObject *args[] = {self};
-    yulapy_failure(transport->loop,
-                   transport->loop->state->str_transport_unclosed, args, 1);
-    if (transport->stream == NULL && transport->sock != NULL) {
-        PyObject *result = PyObject_CallMethodNoArgs(
-            transport->sock, transport->loop->state->str_close);
-        if (result == NULL)
-            PyErr_WriteUnraisable(self);
-        Py_XDECREF(result);
-    }
-    if (error != NULL)
-        yulapy_raise_exception(error);
+    yulapy_transport_warn_unclosed(transport->loop, self);
+    if (transport->stream == NULL && transport->sock != NULL)
+        yulapy_transport_close_unclosed(transport->loop, self, transport->sock);
 }
 
 static void
@@ -308,7 +296,7 @@ static PyMethodDef transport_methods[] = {
     {NULL},
 };
 
-static PyType_Slot transport_slots[] = {
+static const PyType_Slot transport_slots[] = {
     {Py_tp_doc, "A stream connection (TCP or Unix)."},
     {Py_tp_dealloc, transport_dealloc},
     {Py_tp_finalize, transport_finalize},
@@ -317,7 +305,6 @@ static PyType_Slot transport_slots[] = {
     {Py_tp_repr, yulapy_transport_repr},
     {Py_tp_methods, transport_methods},
     {Py_tp_getset, transport_getset},
-    {Py_tp_members, NULL}, /* filled in below */
     {0, NULL},
 };
 
@@ -340,33 +327,10 @@ yulapy_stream_transport_add_type(PyObject *module, yulapy_state *state)
     }
     state->transport_extra_offset =
         ((PyMemberDescrObject *)member)->d_member->offset;
-    yulapy_transport_offset = (((PyTypeObject *)base)->tp_basicsize + 15) / 16 *
-                              16;
-    PyMemberDef members[] = {
-        {"__weaklistoffset__", T_PYSSIZET,
-         yulapy_transport_offset +
-             (Py_ssize_t)offsetof(yulapy_transport, weaklist),
-         READONLY, NULL},
-        {"__dictoffset__", T_PYSSIZET,
-         yulapy_transport_offset + (Py_ssize_t)offsetof(yulapy_transport, dict),
-         READONLY, NULL},
-        {NULL},
-    };
-    PyType_Slot slots[sizeof(transport_slots) / sizeof(transport_slots[0])];
-    memcpy(slots, transport_slots, sizeof(slots));
-    for (PyType_Slot *slot = slots; slot->slot != 0; slot++)
-        if (slot->slot == Py_tp_members)
-            slot->pfunc = members;
-    PyType_Spec spec = {
-        .name = "yula._core.StreamTransport",
-        .basicsize = (int)(yulapy_transport_offset +
-                           (Py_ssize_t)sizeof(yulapy_transport)),
-        .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC |
-                 Py_TPFLAGS_DISALLOW_INSTANTIATION,
-        .slots = slots,
-    };
-    state->stream_transport_type = (PyTypeObject *)PyType_FromModuleAndSpec(
-        module, &spec, base);
+    yulapy_transport_offset = yulapy_transport_part(base);
+    state->stream_transport_type = YULAPY_TRANSPORT_MAKE_TYPE(
+        module, "yula._core.StreamTransport", base, transport_slots,
+        yulapy_transport_offset, yulapy_transport);
     if (state->stream_transport_type == NULL)
         goto done;
     /* asyncio's own markers: TLS can be started on it; sendfile(2) is tried. */
@@ -383,7 +347,7 @@ yulapy_stream_transport_add_type(PyObject *module, yulapy_state *state)
     if (mode != NULL &&
         PyObject_SetAttrString(type, "_start_tls_compatible", Py_True) == 0 &&
         PyObject_SetAttrString(type, "_sendfile_compatible", mode) == 0)
-        err = PyModule_AddType(module, state->stream_transport_type);
+        err = 0;
     Py_XDECREF(mode);
 done:
     Py_XDECREF(transports);

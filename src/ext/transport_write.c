@@ -2,9 +2,6 @@
 #include "stream_transport.h"
 #include "streams.h"
 
-/* asyncio.constants.LOG_THRESHOLD_FOR_CONNLOST_WRITES */
-#define LOST_WRITES_BEFORE_WARNING 5
-
 /* Why a write does nothing: 1 drop it, -1 an exception is set, 0 go on. */
 static int
 transport_refuses_write(yulapy_transport *transport)
@@ -25,11 +22,9 @@ transport_refuses_write(yulapy_transport *transport)
 static int
 transport_drop_write(yulapy_transport *transport)
 {
-    if (transport->lost >= LOST_WRITES_BEFORE_WARNING)
-        yulapy_failure(transport->loop,
-                       transport->loop->state->str_warn_lost_write, NULL, 0);
-    transport->lost++;
-    return PyErr_Occurred() ? -1 : 0;
+    return yulapy_transport_drop_write(
+        transport->loop, &transport->lost,
+        transport->loop->state->str_warn_lost_write);
 }
 
 static int
@@ -186,51 +181,6 @@ yulapy_transport_get_write_buffer_limits(PyObject *self, PyObject *unused)
     if (transport->stream != NULL)
         yula_stream_get_marks(transport->stream, &low, &high);
     return Py_BuildValue("(nn)", (Py_ssize_t)low, (Py_ssize_t)high);
-}
-
-/* Any number, as asyncio takes it. -1 with an exception, or just -1. */
-static Py_ssize_t
-limit_bytes(PyObject *limit)
-{
-    if (!PyFloat_Check(limit))
-        return PyNumber_AsSsize_t(limit, NULL);
-    double bytes = PyFloat_AS_DOUBLE(limit);
-    return bytes >= (double)PY_SSIZE_T_MAX ? PY_SSIZE_T_MAX : (Py_ssize_t)bytes;
-}
-
-/* As transports._FlowControlMixin._set_write_buffer_limits. */
-int
-yulapy_parse_limits(PyObject *args, PyObject *kwargs, size_t *low_out,
-                    size_t *high_out)
-{
-    static char *names[] = {"high", "low", NULL};
-    PyObject *high_arg = Py_None, *low_arg = Py_None;
-
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|OO", names, &high_arg,
-                                     &low_arg))
-        return -1;
-    Py_ssize_t high = (Py_ssize_t)YULA_STREAM_HIGH, low = 0;
-    if (low_arg != Py_None && (low = limit_bytes(low_arg)) == -1 &&
-        PyErr_Occurred())
-        return -1;
-    if (high_arg != Py_None) {
-        high = limit_bytes(high_arg);
-        if (high == -1 && PyErr_Occurred())
-            return -1;
-    }
-    else if (low_arg != Py_None) {
-        high = low > PY_SSIZE_T_MAX / 4 ? PY_SSIZE_T_MAX : 4 * low;
-    }
-    if (low_arg == Py_None)
-        low = high / 4;
-    if (high < low || low < 0) {
-        PyErr_Format(PyExc_ValueError,
-                     "high (%zd) must be >= low (%zd) must be >= 0", high, low);
-        return -1;
-    }
-    *low_out = (size_t)low;
-    *high_out = (size_t)high;
-    return 0;
 }
 
 PyObject *

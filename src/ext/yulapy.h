@@ -108,10 +108,10 @@ struct yulapy_state {
     X(accept_failed) X(buffer_updated) X(call_at) X(call_soon) X(cancel) X(close)           \
     X(connection_lost) X(connection_made) X(context) X(create_future)          \
     X(data_received) X(datagram_received) X(done) X(eof_received) X(error_received) X(executor_failed) X(family) X(fatal_error) X(flags) X(getaddrinfo) X(_look_up) X(fileno) X(get_buffer)   \
-    X(gettimeout) X(handle_failed) X(loop) X(pause_writing) X(peername)        \
-    X(proto) X(resume_writing) X(run) X(run_in_executor) X(set_exception) X(set_result) X(setblocking)   \
+    X(gettimeout) X(handle_failed) X(loop) X(pause_writing) X(peername) X(pipe_closed_by_peer) X(pipe_failed)        \
+    X(proto) X(protocol_failed) X(resume_writing) X(run) X(run_in_executor) X(set_exception) X(set_result) X(setblocking)   \
     X(slow_call) X(socket) X(sockname) X(time) X(transport_unclosed) X(type)   \
-    X(warn_lost_write)
+    X(warn_lost_pipe_write) X(warn_lost_write)
 /* clang-format on */
 #define YULAPY_NAME_FIELD(name) PyObject *str_##name;
     YULAPY_NAMES(YULAPY_NAME_FIELD)
@@ -367,12 +367,6 @@ PyObject *yulapy_transports_of(yulapy_loop *loop, PyObject *server);
 /* The transport that owns the descriptor (borrowed), or NULL. */
 PyObject *yulapy_transport_of_fd(yulapy_loop *loop, int fd);
 
-/* --- transport_write.c --- */
-/* The arguments of set_write_buffer_limits(high=None, low=None), bytes. 0, or -1
- * with an exception. */
-int yulapy_parse_limits(PyObject *args, PyObject *kwargs, size_t *low,
-                        size_t *high);
-
 /* --- datagram_*.c: see datagram_transport.h --- */
 int yulapy_datagram_transport_add_type(PyObject *module, yulapy_state *state);
 PyObject *yulapy_loop_make_datagram(PyObject *loop, PyObject *const *args,
@@ -412,23 +406,6 @@ PyObject *yulapy_copy_context(void);
 PyObject *yulapy_loop_take_context(yulapy_loop *loop);
 void yulapy_loop_give_context(yulapy_loop *loop, PyObject **slot,
                               PyObject *context);
-
-/* Call object.name(arg or nothing) in context. A new reference or NULL. */
-static inline PyObject *
-yulapy_call_in_context(PyObject *context, PyObject *name, PyObject *object,
-                       PyObject *arg)
-{
-    PyObject *args[2] = {object, arg};
-    if (PyContext_Enter(context) < 0)
-        return NULL;
-    PyObject *result = PyObject_VectorcallMethod(
-        name, args, (arg != NULL ? 2 : 1) | PY_VECTORCALL_ARGUMENTS_OFFSET,
-        NULL);
-    /* Cannot fail: we entered it, and what ran in between has left. */
-    if (PyContext_Exit(context) < 0)
-        Py_CLEAR(result);
-    return result;
-}
 
 static inline PyObject *
 yulapy_none_to_null(PyObject *object)

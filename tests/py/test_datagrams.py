@@ -11,7 +11,7 @@ import weakref
 from asyncio import selector_events
 
 import pytest
-from peers import turns, until
+from peers import catch_reports, turns, until
 
 LOCAL = ("127.0.0.1", 0)
 # What a queued datagram weighs beside its bytes. Versions without it send no empty ones.
@@ -334,9 +334,7 @@ def test_a_socket_that_was_connected_before_sends_to_its_peer(run):
 
 def test_no_address_at_all_is_fatal(run):
     async def main():
-        loop = asyncio.get_running_loop()
-        reports = []
-        loop.set_exception_handler(lambda _, context: reports.append(context))
+        reports = catch_reports(asyncio.get_running_loop())
         transport, protocol = await endpoint()
         transport.sendto(b"where to?")
         assert isinstance(await protocol.lost, TypeError)
@@ -408,9 +406,7 @@ def test_a_failing_method_is_reported_and_the_endpoint_goes_on(run, free_port, m
     setattr(Failing, method, Failing.fail_once)
 
     async def main():
-        loop = asyncio.get_running_loop()
-        reports = []
-        loop.set_exception_handler(lambda _, context: reports.append(context))
+        reports = catch_reports(asyncio.get_running_loop())
         if method == "error_received":
             remote = ("127.0.0.1", free_port(kind=socket.SOCK_DGRAM))
             transport, protocol = await endpoint(Failing, remote_addr=remote)

@@ -13,7 +13,7 @@ import socket
 import warnings
 
 import pytest
-from peers import Recorder, turns, until
+from peers import Recorder, catch_reports, turns, until
 
 PATTERN = bytes(range(256)) * 2048
 MUCH = 1 << 20  # more than a pipe holds
@@ -149,8 +149,7 @@ def test_a_failing_data_received_is_reported_and_the_reader_goes_on(loop, asynci
             super().data_received(data)
             raise LookupError("in data_received")
 
-    reports = []
-    loop.set_exception_handler(lambda loop, context: reports.append(context))
+    reports = catch_reports(loop)
 
     async def main():
         with pipe_files() as (reading, writing):
@@ -224,8 +223,7 @@ def test_a_terminal_that_hangs_up_ends_the_reader_without_a_report(loop):
 
 
 def test_a_device_that_cannot_be_waited_for_is_reported(loop):
-    reports = []
-    loop.set_exception_handler(lambda loop, context: reports.append(context))
+    reports = catch_reports(loop)
 
     async def main():
         with open("/dev/null", "rb", 0) as file:
@@ -439,8 +437,7 @@ def test_a_failing_pause_writing_is_reported_and_the_data_is_written(loop):
         def pause_writing(self):
             raise LookupError("in pause_writing")
 
-    reports = []
-    loop.set_exception_handler(lambda loop, context: reports.append(context))
+    reports = catch_reports(loop)
 
     async def main():
         with pipe_files() as (_, writing):
