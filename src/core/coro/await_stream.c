@@ -1,17 +1,15 @@
 /* await_stream.c: a connection, a stream as tasks use it.
  *
  *  I1. The stream reads only while a task waits for it: reader is that task. It
- *      receives straight into the task's memory (wanted) or, for lines, into the
- *      buffer; one read, and the task goes on.
- *  I2. [start, end) of the buffer was received and not fetched. It is used up
- *      before the socket is asked again.
- *  I3. Who waits to write has the mutex: others queue up in front of it, so that
+ *      receives straight into the task's memory or, for lines, into the buffer
+ *      (intake.h); one read, and the task goes on.
+ *  I2. Who waits to write has the mutex: others queue up in front of it, so that
  *      the writes of several tasks do not mix, and come in order.
- *  I4. status is the first failure of the socket; every call tells it from then
+ *  I3. status is the first failure of the socket; every call tells it from then
  *      on, reading what is in the buffer apart.
- *  I5. Closed with something left to send, the connection belongs to the loop:
+ *  I4. Closed with something left to send, the connection belongs to the loop:
  *      it frees itself when that is sent or failed, or dies with the loop.
- *  I6. A single write between two reads that wait is sent at once, uncopied;
+ *  I5. A single write between two reads that wait is sent at once, uncopied;
  *      where there are several, all are gathered until the task waits. Which of
  *      the two a connection does is learned: a mistake costs a system call.
  * Thread: loop.
@@ -23,39 +21,29 @@
 #include <yula/resolve.h>
 
 #include "coro/await_i.h"
+#include "coro/intake.h"
 #include "coro/sync_i.h"
 #include "io/stream_i.h"
-
-/* What a buffer begins with: a few lines, one page. */
-#define CONN_BUFFER 4096
 
 /* After so many single writes a connection that gathered does so no more. */
 #define CONN_SINGLE 16
 
-/* Most bytes of one read: its count goes through an int. */
-#define CONN_READ_MAX ((size_t)1 << 30)
-
 struct yula_conn {
-    yula__request request; /* I5 */
+    yula__request request; /* I4 */
     yula_loop *loop;
     yula_stream *stream;
 
     yula_task *reader; /* I1 */
-    char *wanted;      /* where it wants its bytes; NULL: in the buffer */
-    size_t wanted_len;
-    bool ended; /* the peer's half */
-    int status; /* I4 */
+    bool ended;        /* the peer's half */
+    int status;        /* I3 */
 
-    char *buffer;
-    size_t start, end; /* I2 */
-    size_t capacity;
-    size_t limit;
+    yula__intake intake;
 
-    bool gathers;   /* I6 */
+    bool gathers;   /* I5 */
     uint8_t writes; /* since a read waited, up to 2 */
     uint8_t single; /* times in a row that there was one */
 
-    yula_mutex writing;       /* I3 */
+    yula_mutex writing;       /* I2 */
     yula_wait_list pressed;   /* waits for the queue to fall to the low mark */
     yula_wait_list undrained; /* wait for it to run empty */
 };
@@ -77,14 +65,7 @@ conn_alloc(yula_stream *stream, void **base, size_t *len, void *arg)
 {
     yula_conn *conn = arg;
 
-    if (conn->wanted != NULL) {
-        *base = conn->wanted;
-        *len = conn->wanted_len;
-    }
-    else {
-        *base = conn->buffer + conn->end;
-        *len = conn->capacity - conn->end;
-    }
+    yula__intake_room(&conn->intake, base, len);
     return 0;
 }
 
@@ -94,8 +75,7 @@ conn_received(yula_stream *stream, void *base, size_t len, void *arg)
     yula_conn *conn = arg;
 
     yula_stream_stop(stream);
-    if (conn->wanted == NULL)
-        conn->end += len;
+    yula__intake_took(&conn->intake, len);
     conn_wake_reader(conn, (int)len);
 }
 
@@ -157,7 +137,7 @@ conn_withdraw_read(yula_task *task, void *arg)
     return true;
 }
 
-/* I6. A read is about to wait: what was written since the last one? */
+/* I5. A read is about to wait: what was written since the last one? */
 static inline void
 conn_learn(yula_conn *conn)
 {
@@ -178,8 +158,7 @@ conn_receive(yula_conn *conn, void *wanted, size_t len)
     if (conn->ended)
         return YULA_EOF;
     conn_learn(conn);
-    conn->wanted = wanted;
-    conn->wanted_len = len < CONN_READ_MAX ? len : CONN_READ_MAX;
+    yula__intake_want(&conn->intake, wanted, len);
     conn->reader = yula_task_current(conn->loop);
     yula_stream_start(conn->stream);
     return yula_task_suspend(conn->reader, "read", conn_withdraw_read, conn);
@@ -195,18 +174,13 @@ conn_read_check(const yula_conn *conn)
 ssize_t
 yula_conn_read(yula_conn *conn, void *base, size_t len)
 {
-    size_t buffered = conn->end - conn->start;
     int err = len == 0 ? -EINVAL : conn_read_check(conn);
 
     if (err < 0)
         return err;
-    if (buffered == 0)
+    if (yula__intake_len(&conn->intake) == 0)
         return conn_receive(conn, base, len);
-    if (len > buffered)
-        len = buffered;
-    memcpy(base, conn->buffer + conn->start, len);
-    conn->start += len;
-    return (ssize_t)len;
+    return (ssize_t)yula__intake_fetch(&conn->intake, base, len);
 }
 
 int
@@ -221,90 +195,42 @@ yula_conn_read_exactly(yula_conn *conn, void *base, size_t len, size_t *got)
     return 0;
 }
 
-/* Room for one more byte at least, at the end of the buffer. */
 static int
-conn_reserve(yula_conn *conn)
+conn_receive_more(void *owner)
 {
-    size_t len = conn->end - conn->start;
-
-    if (len == 0)
-        conn->start = conn->end = 0;
-    if (conn->end < conn->capacity)
-        return 0;
-    if (conn->buffer != NULL && conn->start > 0) {
-        memmove(conn->buffer, conn->buffer + conn->start, len);
-    }
-    else {
-        size_t capacity = len > 0 ? 2 * len : CONN_BUFFER;
-        char *grown = yula__resize(conn->loop, conn->buffer, capacity);
-        if (grown == NULL)
-            return -ENOMEM;
-        conn->buffer = grown;
-        conn->capacity = capacity;
-    }
-    conn->start = 0;
-    conn->end = len;
-    return 0;
+    return conn_receive(owner, NULL, 0);
 }
 
 ssize_t
 yula_conn_read_until(yula_conn *conn, const void *delimiter,
                      size_t delimiter_len, char **out)
 {
-    size_t searched = 0; /* so much of the buffer has no delimiter in it */
     int err = delimiter_len == 0 ? -EINVAL : conn_read_check(conn);
 
-    while (err >= 0) {
-        size_t len = conn->end - conn->start;
-        char *base = len > 0 ? conn->buffer + conn->start : NULL;
-        char *found = base == NULL || len - searched < delimiter_len
-                          ? NULL
-                          : memmem(base + searched, len - searched, delimiter,
-                                   delimiter_len);
-        size_t until = found == NULL ? len + 1
-                                     : (size_t)(found - base) + delimiter_len;
-        if (until > conn->limit)
-            return -EMSGSIZE;
-        if (found != NULL) {
-            conn->start += until;
-            *out = base;
-            return (ssize_t)until;
-        }
-        if (len >= delimiter_len)
-            searched = len - delimiter_len + 1;
-        err = conn_reserve(conn);
-        if (err == 0)
-            err = conn_receive(conn, NULL, 0);
-    }
-    return err;
+    if (err < 0)
+        return err;
+    return yula__intake_until(&conn->intake, delimiter, delimiter_len,
+                              conn_receive_more, conn, out);
 }
 
 ssize_t
 yula_conn_read_line(yula_conn *conn, char **out)
 {
-    char *line;
-    ssize_t len = yula_conn_read_until(conn, "\n", 1, &line);
+    ssize_t len = yula_conn_read_until(conn, "\n", 1, out);
 
-    if (len < 0)
-        return len;
-    len--;
-    if (len > 0 && line[len - 1] == '\r')
-        len--;
-    line[len] = '\0';
-    *out = line;
-    return len;
+    return len < 0 ? len : (ssize_t)yula__intake_trim(*out, (size_t)len);
 }
 
 void
 yula_conn_set_limit(yula_conn *conn, size_t limit)
 {
-    conn->limit = limit;
+    conn->intake.limit = limit;
 }
 
 size_t
 yula_conn_buffered(const yula_conn *conn)
 {
-    return conn->end - conn->start;
+    return yula__intake_len(&conn->intake);
 }
 
 /* --- writing ------------------------------------------------------------- */
@@ -315,7 +241,7 @@ conn_must_wait(const yula_conn *conn)
     return conn->writing.owner != NULL || yula_stream_pressed(conn->stream);
 }
 
-/* I6. Without waiting. */
+/* I5. Without waiting. */
 static int
 conn_put(yula_conn *conn, const char *base, size_t len)
 {
@@ -421,7 +347,7 @@ yula_conn_new(yula_loop *loop, int fd, yula_conn **out)
         return -ENOMEM;
     memset(conn, 0, sizeof(*conn));
     conn->loop = loop;
-    conn->limit = YULA_CONN_LIMIT;
+    yula__intake_init(&conn->intake, loop, YULA_CONN_LIMIT);
     yula_mutex_init(loop, &conn->writing);
     int err = yula_stream_new(loop, lane, fd, &conn_ops, conn, &conn->stream);
     if (err < 0) {
@@ -484,7 +410,7 @@ yula_conn_abort(yula_conn *conn)
         return;
     conn_must_be_idle(conn);
     (void)yula_stream_free(conn->stream, true);
-    yula__free(conn->loop, conn->buffer);
+    yula__intake_fini(&conn->intake);
     yula__free(conn->loop, conn);
 }
 
