@@ -90,6 +90,7 @@ yula_loop_free(yula_loop *loop)
 {
     loop->closed = true;
     yula__workers_fini(loop);
+    yula__requests_drop(loop);
     yula__ready_run_deferred(loop);
     yula__loop_free_dead(loop);
     yula__signals_fini(loop);

@@ -139,11 +139,12 @@ struct yula_loop {
     /* io/datagram.c: a batch that no socket delivers, or NULL */
     yula__datagram_batch *datagram_batch;
 
-    /* worker.c, signal.c: theirs alone; NULL until first used */
+    /* worker_pool.c, signal.c: theirs alone; NULL until first used */
     yula_workers *workers;
     struct yula__signals *signals;
-    yula__request *requests; /* worker.c: not yet answered */
-    bool worker_wanted;      /* worker.c, I8 */
+    bool worker_wanted; /* worker_pool.h, I8 */
+
+    yula__request *requests; /* request.c: not yet answered */
 
     /* coro/task.c; NULL until first used */
     struct yula__tasks *tasks;
@@ -245,13 +246,19 @@ int yula__watcher_start_internal(yula_watcher *watcher, int fd,
                                  unsigned interest, yula_watcher_cb cb,
                                  void *arg);
 
-/* worker.c and signal.c */
+/* worker_pool.c and worker.c */
 void yula__workers_fini(yula_loop *loop);
 void yula__workers_forked(yula_loop *loop);
 /* worker_wanted: wake one. Called without the host's lock before a sleep. */
 void yula__workers_wake(yula_loop *loop);
+
+/* request.c */
 void yula__request_add(yula_loop *loop, yula__request *request);
 void yula__request_remove(yula__request *request);
+/* The loop is freed: drop them all. */
+void yula__requests_drop(yula_loop *loop);
+
+/* signal.c */
 void yula__signals_fini(yula_loop *loop);
 void yula__signals_forked(yula_loop *loop);
 

@@ -1,4 +1,5 @@
-/* worker_i.h: what the extension's executor needs of the workers. */
+/* worker_i.h: what the extension's executor needs of the workers (job.c,
+ * worker_pool.c). */
 #ifndef YULA__WORKER_I_H
 #define YULA__WORKER_I_H
 
