@@ -124,6 +124,21 @@ YULA_API ssize_t yula_conn_read_until(yula_conn *conn, const void *delimiter,
  * Returns its length (>= 0), else as yula_conn_read_until. */
 YULA_API ssize_t yula_conn_read_line(yula_conn *conn, char **out);
 
+/* Read what there is, without waiting. A task may be in yula_conn_wait meanwhile.
+ *
+ * Returns the count (> 0); -EAGAIN (nothing now); else as yula_conn_read.
+ * Thread: loop.  Blocks: no.  Calls back: no.  GIL: not used. */
+YULA_API ssize_t yula_conn_try_read(yula_conn *conn, void *base, size_t len);
+
+/* Wait until there may be something to read: bytes, the end or a failure, which
+ * yula_conn_try_read then tells. For protocols that a library of their own reads;
+ * no memory is held meanwhile.
+ *
+ * Returns 0, YULA_ECANCELED, or -EBUSY (another task reads).
+ * Thread: loop, in a task.  Blocks: the task.  Calls back: no.  GIL: not used.
+ */
+YULA_API int yula_conn_wait(yula_conn *conn);
+
 /* Another limit, in bytes; at least 1. Thread: loop. */
 YULA_API void yula_conn_set_limit(yula_conn *conn, size_t limit);
 

@@ -242,6 +242,8 @@
     MEMBER(yula_port_new) \
     MEMBER(yula_port_receive) \
     MEMBER(yula_port_send) \
+    MEMBER(yula_conn_try_read) \
+    MEMBER(yula_conn_wait) \
     /* the end of the table */
 /* clang-format on */
 
@@ -492,6 +494,8 @@ typedef struct yula_python_table {
 #define yula_port_new YULA_PYTHON_USE(yula_port_new)
 #define yula_port_receive YULA_PYTHON_USE(yula_port_receive)
 #define yula_port_send YULA_PYTHON_USE(yula_port_send)
+#define yula_conn_try_read YULA_PYTHON_USE(yula_conn_try_read)
+#define yula_conn_wait YULA_PYTHON_USE(yula_conn_wait)
 /* the end of the names */
 #endif
 

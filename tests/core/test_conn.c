@@ -123,6 +123,89 @@ TEST(an_interrupted_read_loses_nothing)
     yula_loop_free(loop);
 }
 
+/* Waits, then reads without waiting until nothing is left. Returns how much. */
+static int
+wait_and_try(actor *self, void *arg)
+{
+    talk *with = arg;
+    ssize_t len, sum = 0;
+
+    int err = yula_conn_wait(with->conn);
+    if (err < 0)
+        return err;
+    while ((len = yula_conn_try_read(with->conn, with->got + sum,
+                                     (size_t)self->number)) > 0)
+        sum += len;
+    with->got[sum] = '\0';
+    return len == -EAGAIN || sum > 0 ? (int)sum : (int)len;
+}
+
+static int
+wait_in_parts(talk *with, int number)
+{
+    actor ann;
+
+    actor_start(&ann, with->loop, "ann", wait_and_try, with);
+    ann.number = number;
+    return actor_end(&ann);
+}
+
+TEST(who_only_waits_is_told_of_bytes_and_of_the_end)
+{
+    yula_loop *loop = test_loop();
+    talk with;
+    actor ann, bob;
+
+    for (int tcp = 0; tcp < 2; tcp++) {
+        talk_begin(&with, loop, tcp);
+        CHECK_EQ(yula_conn_try_read(with.conn, with.got, 10), -EAGAIN);
+        CHECK_EQ(yula_conn_try_read(with.conn, with.got, 0), -EINVAL);
+        say(&with, "hello");
+        CHECK_EQ(wait_in_parts(&with, 2), 5);
+        CHECK_STR(with.got, "hello");
+        actor_start(&ann, loop, "ann", wait_and_try, &with);
+        ann.number = 200;
+        settle(loop);
+        CHECK_EQ(wait_in_parts(&with, 200), -EBUSY);
+        CHECK_EQ(read_number(&with, 200), -EBUSY);
+        CHECK_EQ(yula_conn_try_read(with.conn, with.got, 10), -EAGAIN);
+        yula_task_cancel(ann.task);
+        CHECK_EQ(actor_end(&ann), YULA_ECANCELED);
+        actor_start(&bob, loop, "bob", read_once, &with);
+        bob.number = 200;
+        settle(loop);
+        CHECK_EQ(yula_conn_try_read(with.conn, with.got, 10), -EBUSY);
+        say(&with, "more");
+        CHECK_EQ(actor_end(&bob), 4);
+        say(&with, "last words");
+        CHECK_EQ(shutdown(with.peer, SHUT_WR), 0);
+        CHECK_EQ(wait_in_parts(&with, 200), 10);
+        CHECK_STR(with.got, "last words");
+        for (int i = 0; i < 2; i++)
+            CHECK_EQ(wait_in_parts(&with, 200), YULA_EOF);
+        talk_end(&with);
+    }
+    yula_loop_free(loop);
+}
+
+TEST(who_only_waits_is_told_of_a_reset)
+{
+    yula_loop *loop = test_loop();
+    struct linger linger = {.l_onoff = 1, .l_linger = 0};
+    talk with;
+
+    talk_begin(&with, loop, true);
+    CHECK_EQ(
+        setsockopt(with.peer, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger)),
+        0);
+    close(with.peer);
+    for (int i = 0; i < 2; i++)
+        CHECK_EQ(wait_in_parts(&with, 200), -ECONNRESET);
+    with.peer = -1;
+    yula_conn_close(with.conn);
+    yula_loop_free(loop);
+}
+
 typedef struct exact {
     talk talk;
     size_t got;

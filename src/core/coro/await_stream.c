@@ -2,7 +2,8 @@
  *
  *  I1. The stream reads only while a task waits for it: reader is that task. It
  *      receives straight into the task's memory or, for lines, into the buffer
- *      (intake.h); one read, and the task goes on.
+ *      (intake.h); one read, and the task goes on. Who only waits (looks) is told
+ *      when there is something, which stays in the kernel.
  *  I2. Who waits to write has the mutex: others queue up in front of it, so that
  *      the writes of several tasks do not mix, and come in order.
  *  I3. status is the first failure of the socket; every call tells it from then
@@ -34,6 +35,7 @@ struct yula_conn {
     yula_stream *stream;
 
     yula_task *reader; /* I1 */
+    bool looks;        /* it wants no bytes now */
     bool ended;        /* the peer's half */
     int status;        /* I3 */
 
@@ -65,6 +67,18 @@ conn_alloc(yula_stream *stream, void **base, size_t *len, void *arg)
 {
     yula_conn *conn = arg;
 
+    if (conn->looks) {
+        /* After anything special the kernel may have nothing but the end, which
+         * only a read finds out. */
+        if (stream->trouble == 0) {
+            yula_stream_stop(stream);
+            conn_wake_reader(conn, 0);
+            return YULA_STREAM_LEAVE;
+        }
+        int err = yula__intake_reserve(&conn->intake);
+        if (err < 0)
+            return err;
+    }
     yula__intake_room(&conn->intake, base, len);
     return 0;
 }
@@ -148,6 +162,15 @@ conn_learn(yula_conn *conn)
     conn->writes = 0;
 }
 
+static inline int
+conn_await(yula_conn *conn)
+{
+    conn_learn(conn);
+    conn->reader = yula_task_current(conn->loop);
+    yula_stream_start(conn->stream);
+    return yula_task_suspend(conn->reader, "read", conn_withdraw_read, conn);
+}
+
 /* Wait for one read into wanted, or behind what is in the buffer. Returns how
  * much came (> 0), or fails. */
 static int
@@ -157,11 +180,9 @@ conn_receive(yula_conn *conn, void *wanted, size_t len)
         return conn->status;
     if (conn->ended)
         return YULA_EOF;
-    conn_learn(conn);
     yula__intake_want(&conn->intake, wanted, len);
-    conn->reader = yula_task_current(conn->loop);
-    yula_stream_start(conn->stream);
-    return yula_task_suspend(conn->reader, "read", conn_withdraw_read, conn);
+    conn->looks = false;
+    return conn_await(conn);
 }
 
 /* Every read begins with this. */
@@ -219,6 +240,37 @@ yula_conn_read_line(yula_conn *conn, char **out)
     ssize_t len = yula_conn_read_until(conn, "\n", 1, out);
 
     return len < 0 ? len : (ssize_t)yula__intake_trim(*out, (size_t)len);
+}
+
+ssize_t
+yula_conn_try_read(yula_conn *conn, void *base, size_t len)
+{
+    if (len == 0)
+        return -EINVAL;
+    if (conn->reader != NULL && !conn->looks)
+        return -EBUSY;
+    if (yula__intake_len(&conn->intake) > 0)
+        return (ssize_t)yula__intake_fetch(&conn->intake, base, len);
+    if (conn->status < 0)
+        return conn->status;
+    if (conn->ended)
+        return YULA_EOF;
+    size_t n = yula_stream_take(conn->stream, base, len);
+    return n > 0 ? (ssize_t)n : -EAGAIN;
+}
+
+int
+yula_conn_wait(yula_conn *conn)
+{
+    int err = conn_read_check(conn);
+
+    if (err < 0 || yula__intake_len(&conn->intake) > 0 || conn->status < 0 ||
+        conn->ended)
+        return err;
+    yula__intake_want(&conn->intake, NULL, 0);
+    conn->looks = true;
+    err = conn_await(conn);
+    return err == YULA_ECANCELED ? err : 0;
 }
 
 void
@@ -347,7 +399,7 @@ yula_conn_new(yula_loop *loop, int fd, yula_conn **out)
         return -ENOMEM;
     memset(conn, 0, sizeof(*conn));
     conn->loop = loop;
-    yula__intake_init(&conn->intake, loop, YULA_CONN_LIMIT);
+    yula__intake_init(&conn->intake, &loop->allocator, YULA_CONN_LIMIT);
     yula_mutex_init(loop, &conn->writing);
     int err = yula_stream_new(loop, lane, fd, &conn_ops, conn, &conn->stream);
     if (err < 0) {

@@ -3,12 +3,13 @@
  */
 #include "coro/intake.h"
 
+#include <errno.h>
+
 /* What a buffer begins with: a few lines, one page. */
 #define INTAKE_FIRST 4096
 
-/* Room for one more byte at least, at the end of the buffer. */
-static int
-intake_reserve(yula__intake *intake)
+int
+yula__intake_reserve(yula__intake *intake)
 {
     size_t len = yula__intake_len(intake);
 
@@ -21,7 +22,8 @@ intake_reserve(yula__intake *intake)
     }
     else {
         size_t capacity = len > 0 ? 2 * len : INTAKE_FIRST;
-        char *grown = yula__resize(intake->loop, intake->buffer, capacity);
+        char *grown = intake->allocator->resize(intake->buffer, capacity,
+                                                intake->allocator->arg);
         if (grown == NULL)
             return -ENOMEM;
         intake->buffer = grown;
@@ -58,7 +60,7 @@ yula__intake_until(yula__intake *intake, const void *delimiter,
         }
         if (len >= delimiter_len)
             searched = len - delimiter_len + 1;
-        err = intake_reserve(intake);
+        err = yula__intake_reserve(intake);
         if (err == 0)
             err = receive(owner);
     }

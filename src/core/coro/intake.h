@@ -1,5 +1,6 @@
 /* intake.h: what came for a task and was not fetched yet: the buffer behind the
- * reading calls of connections and pipes.
+ * reading calls of connections and pipes. (Of libyula-tls, too: nothing here knows
+ * the loop's insides.)
  *
  *  I1. [start, end) of the buffer was received and not fetched. It is used up
  *      before the kernel is asked again.
@@ -12,14 +13,14 @@
 #include <string.h>
 #include <sys/types.h>
 
-#include "loop/loop_i.h"
+#include <yula/loop.h>
 
 /* Most bytes of one read: its count goes through an int. */
 #define YULA__INTAKE_READ_MAX ((size_t)1 << 30)
 
 typedef struct yula__intake {
-    yula_loop *loop;
-    char *wanted; /* I2 */
+    const yula_allocator *allocator; /* borrowed */
+    char *wanted;                    /* I2 */
     size_t wanted_len;
     char *buffer;
     size_t start, end; /* I1 */
@@ -32,15 +33,16 @@ typedef struct yula__intake {
 typedef int (*yula__intake_receive_cb)(void *owner);
 
 static inline void
-yula__intake_init(yula__intake *intake, yula_loop *loop, size_t limit)
+yula__intake_init(yula__intake *intake, const yula_allocator *allocator,
+                  size_t limit)
 {
-    *intake = (yula__intake){.loop = loop, .limit = limit};
+    *intake = (yula__intake){.allocator = allocator, .limit = limit};
 }
 
 static inline void
 yula__intake_fini(yula__intake *intake)
 {
-    yula__free(intake->loop, intake->buffer);
+    intake->allocator->free(intake->buffer, intake->allocator->arg);
 }
 
 /* Where the read of a task that begins to wait goes. wanted: NULL, in the
@@ -92,6 +94,9 @@ yula__intake_fetch(yula__intake *intake, void *base, size_t len)
     intake->start += len;
     return len;
 }
+
+/* Room for one more byte at least, at the end of the buffer. 0 or -ENOMEM. */
+int yula__intake_reserve(yula__intake *intake);
 
 /* Up to and with the next delimiter; receive(owner) is called as long as there is
  * none. Returns the length, and in *out where it lies, valid until the next
