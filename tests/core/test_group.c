@@ -175,6 +175,52 @@ TEST(a_deadline_around_a_group_cancels_its_members)
 }
 
 static int
+with_deadline_heard_by_the_owner(yula_task *task, void *arg)
+{
+    member a = {100, -EINTR, 'a', true}; /* fails, when it is cancelled */
+    yula_loop *loop = yula_task_loop(task);
+    yula_scope scope;
+    yula_group group;
+
+    CHECK_EQ(yula_deadline_enter(loop, &scope, test_now_ns + 10), 0);
+    yula_group_enter(loop, &group);
+    add(&group, &a);
+    int err = yula_task_sleep(loop, 1000);
+    CHECK_EQ(err, YULA_ECANCELED);
+    err = yula_group_leave(&group, err);
+    CHECK_EQ(group.status, -EINTR);
+    return yula_deadline_leave(&scope, err);
+}
+
+TEST(a_deadline_keeps_the_word_when_members_fail_of_being_cancelled)
+{
+    CHECK_EQ(tasks_main(with_deadline_heard_by_the_owner, NULL), -ETIMEDOUT);
+}
+
+static int
+spawn_after_a_failure(yula_task *task, void *arg)
+{
+    member a = {10, -EPROTO, 'a', false}, b = {10, 0, 'b', false};
+    yula_loop *loop = yula_task_loop(task);
+    yula_scope scope;
+    yula_group group;
+
+    yula_group_enter(loop, &group);
+    add(&group, &a);
+    yula_shield_enter(loop, &scope); /* hears nothing */
+    CHECK_EQ(yula_task_sleep(loop, 20), 0);
+    yula_shield_leave(&scope);
+    int err = yula_group_spawn(&group, NULL, member_body, &b, NULL);
+    CHECK_EQ(err, YULA_ECANCELED);
+    return yula_group_leave(&group, err);
+}
+
+TEST(a_spawn_that_a_failed_group_refuses_does_not_hide_the_failure)
+{
+    CHECK_EQ(tasks_main(spawn_after_a_failure, NULL), -EPROTO);
+}
+
+static int
 deadline_inside(yula_task *task, void *arg)
 {
     member a = {10, -EPROTO, 'a', false};

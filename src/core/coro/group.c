@@ -101,6 +101,8 @@ int
 yula_group_leave(yula_group *group, int status)
 {
     yula_task *task = group->scope.task;
+    /* As long as nobody cancelled the group, it can only come from outside. */
+    bool outside = status == YULA_ECANCELED && !group->canceled;
 
     if (status < 0 && !group->canceled)
         yula_group_cancel(group);
@@ -116,7 +118,8 @@ yula_group_leave(yula_group *group, int status)
     }
     /* If both a member's failure and somebody further out interrupted us, the
      * latter has the word. */
-    if (group->status < 0 && !(status == YULA_ECANCELED && heard && !ours))
+    outside |= status == YULA_ECANCELED && heard && !ours;
+    if (group->status < 0 && !outside)
         return group->status;
     return status;
 }
