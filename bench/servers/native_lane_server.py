@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import signal
 import socket
 import sys
@@ -26,6 +27,12 @@ async def handler(method: str, target: str, body: bytes) -> tuple[int, str, byte
     return 200, "text/plain", b""
 
 
+def computing(slots: compute.Slots, index: int, cpu: int | None) -> None:
+    if cpu is not None:
+        os.sched_setaffinity(0, {cpu})  # this thread's
+    compute.pure(slots, index)
+
+
 async def serve(options: argparse.Namespace) -> None:
     sys.path.insert(0, str(options.responder))
     import responder  # built by bench/native_lane.py
@@ -38,8 +45,8 @@ async def serve(options: argparse.Namespace) -> None:
         served = responder.serve(sock, empty, handler)
         slots = compute.open_progress(options.progress)
         for index in range(options.compute):
-            arguments = (slots, index)
-            threading.Thread(target=compute.KINDS["pure"], args=arguments, daemon=True).start()
+            arguments = (slots, index, options.compute_cpu)
+            threading.Thread(target=computing, args=arguments, daemon=True).start()
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, served.cancel)
         print(json.dumps({"port": sock.getsockname()[1]}), flush=True)
         await served
@@ -49,6 +56,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--responder", type=Path, required=True, help="where the module is")
     parser.add_argument("--compute", type=int, default=0, help="threads")
+    parser.add_argument("--compute-cpu", type=int, help="where they may run (anywhere)")
     parser.add_argument("--progress", type=Path, required=True)
     try:
         yula.run(serve(parser.parse_args()))
