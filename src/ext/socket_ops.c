@@ -718,6 +718,14 @@ op_new(PyObject *loop, const op_kind *kind, PyObject *sock)
     return op;
 }
 
+/* Of no use after all: that it was never awaited is nobody's neglect. */
+static void
+op_drop(socket_op *op)
+{
+    op_finish(op);
+    Py_DECREF(op);
+}
+
 static bool
 op_is_plain(PyObject *loop, PyObject *sock)
 {
@@ -789,13 +797,10 @@ op_with_view(PyObject *loop, const op_kind *kind, PyObject *sock,
              PyObject *buffer, int flags)
 {
     socket_op *op = op_new(loop, kind, sock);
-    if (op == NULL)
-        return NULL;
-    if (PyObject_GetBuffer(buffer, &op->view, flags) < 0) {
-        op->state = OP_DONE;
-        Py_CLEAR(op);
-    }
-    return op;
+    if (op == NULL || PyObject_GetBuffer(buffer, &op->view, flags) == 0)
+        return op;
+    op_drop(op);
+    return NULL;
 }
 
 PyObject *
@@ -830,8 +835,7 @@ yulapy_sock_recvfrom_into(PyObject *loop, PyObject *const *args,
     if (op == NULL)
         return NULL;
     if (count < 0 || count > op->view.len) {
-        op->state = OP_DONE;
-        Py_DECREF(op);
+        op_drop(op);
         PyErr_SetString(PyExc_ValueError,
                         count < 0 ? "negative buffersize in recvfrom_into"
                                   : "nbytes is greater than the length of the "
@@ -890,8 +894,7 @@ yulapy_sock_connect(PyObject *loop, PyObject *const *args, Py_ssize_t nargs,
     int family = op_family(op);
     if (family >= 0 && yulapy_address_parse(family, args[1], &addr) > 0)
         return (PyObject *)op;
-    op->state = OP_DONE;
-    Py_DECREF(op);
+    op_drop(op);
     return family >= 0 ? op_stdlib(loop, "sock_connect", args, nargs, NULL)
                        : NULL;
 }

@@ -2,7 +2,9 @@
 
 import asyncio
 import errno
+import gc
 import socket
+import weakref
 
 import pytest
 from peers import KINDS, fill, pair, receive, turns, until
@@ -437,6 +439,49 @@ def test_a_reset_is_raised_by_the_call_that_meets_it(loop):
 
     with a, b:
         run(loop, main)
+
+
+def test_a_refused_argument_leaves_nothing_held(loop):
+    """An operation made in vain kept its socket for ever, and its buffer exported."""
+    buffer = bytearray(4)
+    calls = {
+        "sock_sendall": ("not bytes",),
+        "sock_recv_into": (b"read-only",),
+        "sock_recvfrom_into": (buffer, 100),
+        "sock_recv": (-1,),
+    }
+
+    async def main():
+        for name, args in calls.items():
+            a, b = pair("tcp")
+            with pytest.raises((TypeError, ValueError, BufferError)):
+                await getattr(loop, name)(a, *args)
+            gone = weakref.ref(a)
+            a.close()
+            b.close()
+            del a
+            gc.collect()
+            assert gone() is None, name
+        buffer.append(0)
+
+    run(loop, main)
+
+
+def test_a_socket_connected_by_name_is_not_held(loop):
+    """It was, for ever, by the operation that had looked for an address literal."""
+
+    async def main():
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            sock = socket.socket()
+            sock.setblocking(False)
+            await loop.sock_connect(sock, ("localhost", listener.getsockname()[1]))
+            gone = weakref.ref(sock)
+            sock.close()
+            del sock
+            gc.collect()
+            assert gone() is None
+
+    run(loop, main)
 
 
 def test_what_the_calls_return_can_be_made_a_task(loop):
