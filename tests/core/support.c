@@ -18,6 +18,7 @@ static atomic_long sys_left;
 static atomic_bool sys_failed;
 static int sys_error;
 static const char *sys_name;
+static bool sys_once;
 
 /* Calls are counted by name in a small table; names are string literals, but
  * may be distinct copies. */
@@ -50,7 +51,7 @@ sys_hook(const char *name)
         return 0;
     if (atomic_fetch_sub(&sys_left, 1) != 1)
         return 0;
-    if (sys_name != NULL)
+    if (sys_name != NULL && !sys_once)
         atomic_store(&sys_left, 1); /* every further one, too */
     atomic_store(&sys_failed, true);
     return sys_error;
@@ -68,7 +69,16 @@ test_fail_sys_named(const char *name, long n, int error)
 {
     atomic_store(&sys_failed, false);
     sys_name = name;
+    sys_once = false;
     sys_error = error;
+    atomic_store(&sys_left, n);
+}
+
+void
+test_fail_sys_once(const char *name, long n, int error)
+{
+    test_fail_sys_named(name, 0, error);
+    sys_once = true;
     atomic_store(&sys_left, n);
 }
 

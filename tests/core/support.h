@@ -50,6 +50,8 @@ void test_fail_alloc(long n);
 void test_fail_sys(long n, int error);
 /* The same for the calls of one name, all of them from the n-th on. */
 void test_fail_sys_named(const char *name, long n, int error);
+/* And that one alone. */
+void test_fail_sys_once(const char *name, long n, int error);
 /* Whether the failure asked for has happened. */
 bool test_alloc_failed(void);
 bool test_sys_failed(void);
