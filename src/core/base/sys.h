@@ -26,7 +26,9 @@
 #include <yula/err.h>
 #include <yula/work.h>
 
-/* A promise of the kernel or of a caller of ours: stays in release builds. */
+#include "base/rule.h"
+
+/* A promise of the kernel: stays in release builds. */
 #define yula__must(expr)                                                       \
     do {                                                                       \
         if (__builtin_expect(!(expr), 0))                                      \

@@ -139,7 +139,8 @@ yula_port_close(yula_port *port)
     if (port == NULL)
         return;
     /* A task that waits would go on in freed memory. */
-    yula__must(port->receivers.first == NULL && port->senders.first == NULL);
+    yula__rule(port->receivers.first == NULL && port->senders.first == NULL,
+               "a task still waits on the port: cancel and join it first");
     yula_watcher_stop(&port->watcher);
     yula__sys_close(port->fd);
     yula__free(port->loop, port);

@@ -125,7 +125,8 @@ yula_acceptor_free(yula_acceptor *acceptor)
 {
     if (acceptor == NULL)
         return;
-    yula__must(acceptor->waiting.first == NULL);
+    yula__rule(acceptor->waiting.first == NULL,
+               "a task still waits on the acceptor: cancel and join it first");
     while (acceptor->count > 0)
         yula__sys_close(acceptor_fetch(acceptor));
     if (acceptor->listener != NULL)

@@ -61,7 +61,8 @@ yula_signal_set_next(yula_signal_set *set)
 void
 yula_signal_set_close(yula_signal_set *set)
 {
-    yula__must(set->waiting.first == NULL);
+    yula__rule(set->waiting.first == NULL,
+               "a task still waits for the signals: cancel and join it first");
     while (set->count > 0)
         yula_signal_stop(&set->signals[--set->count]);
 }

@@ -65,8 +65,9 @@ yula_channel_free(yula_channel *channel)
 {
     if (channel == NULL)
         return;
-    yula__must(channel->senders.first == NULL &&
-               channel->receivers.first == NULL);
+    yula__rule(channel->senders.first == NULL &&
+                   channel->receivers.first == NULL,
+               "a task still waits on the channel: cancel and join it first");
     yula__free(channel->loop, channel);
 }
 

@@ -63,7 +63,8 @@ yula_coroutine_free(yula_coroutine *coroutine)
 {
     if (coroutine == NULL)
         return;
-    yula__must(coroutine->state != RUNNING); /* its stack is in use */
+    yula__rule(coroutine->state != RUNNING,
+               "the coroutine runs: its stack is in use");
     if (coroutine->state == SUSPENDED)
         yula__context_drop(&coroutine->context);
     yula__stacks *stacks = coroutine->stacks;
@@ -74,7 +75,8 @@ yula_coroutine_free(yula_coroutine *coroutine)
 void *
 yula_coroutine_resume(yula_coroutine *coroutine, void *value)
 {
-    yula__must(coroutine->state == SUSPENDED); /* see the header */
+    yula__rule(coroutine->state == SUSPENDED,
+               "the coroutine runs already, or has ended");
     coroutine->state = RUNNING;
     return yula__context_alternate(&coroutine->caller, &coroutine->context,
                                    value);

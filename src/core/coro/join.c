@@ -69,6 +69,7 @@ yula_task_run(yula_loop *loop, const yula_task_options *options,
     yula_task *task;
     yula_work ended;
 
+    yula__loop_adopt(loop); /* it may have been made by another thread */
     int err = yula_task_spawn(loop, options, cb, arg, &task);
     if (err < 0)
         return err;

@@ -87,8 +87,9 @@ yula_mailbox_free(yula_mailbox *mailbox)
 {
     if (mailbox == NULL)
         return;
-    yula__must(mailbox->senders.first == NULL &&
-               mailbox->receivers.first == NULL);
+    yula__rule(mailbox->senders.first == NULL &&
+                   mailbox->receivers.first == NULL,
+               "a task still waits on the mailbox: cancel and join it first");
     pthread_mutex_destroy(&mailbox->lock);
     yula_allocator allocator = mailbox->allocator;
     allocator.free(mailbox, allocator.arg);

@@ -82,7 +82,8 @@ yula__scope_push(yula_loop *loop, yula_scope *scope, uint8_t kind)
 {
     yula_task *task = yula_task_current(loop);
 
-    yula__must(task != NULL); /* scopes are for tasks */
+    yula__rule(task != NULL,
+               "scopes and groups are for tasks, and this is none");
     scope->task = task;
     scope->outer = task->scope;
     scope->interruptions = task->interruptions;
@@ -105,7 +106,10 @@ yula__scope_pop(yula_scope *scope)
 {
     yula_task *task = scope->task;
 
-    yula__must(task->scope == scope); /* left in the wrong order, or task */
+    yula__rule(task->scope == scope,
+               "scopes are left in the reverse order of entering, each once");
+    yula__rule_checked(yula_task_current(task->tasks->loop) == task,
+                       "a scope is left in the task that entered it");
     task->scope = scope->outer;
     bool delivered = scope->state == YULA__SCOPE_DELIVERED;
     task->interruptions -= delivered;
@@ -145,6 +149,8 @@ yula_deadline_move(yula_scope *scope, int64_t deadline_ns)
 int
 yula_deadline_leave(yula_scope *scope, int status)
 {
+    yula__rule(scope->kind == YULA__SCOPE_DEADLINE,
+               "the scope has no deadline: leave it as it was entered");
     yula_timer_stop(&scope->timer);
     bool ours = yula__scope_pop(scope);
     return ours && status == YULA_ECANCELED ? -ETIMEDOUT : status;
@@ -160,5 +166,7 @@ yula_shield_enter(yula_loop *loop, yula_scope *scope)
 void
 yula_shield_leave(yula_scope *scope)
 {
+    yula__rule(scope->kind == YULA__SCOPE_SHIELD,
+               "the scope is no shield: leave it as it was entered");
     yula__scope_pop(scope);
 }

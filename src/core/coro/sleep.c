@@ -20,7 +20,7 @@ yula_task_sleep_until(yula_loop *loop, int64_t deadline_ns)
     yula_task *task = yula_task_current(loop);
     yula_timer timer;
 
-    yula__must(task != NULL); /* await points are for tasks */
+    yula__rule(task != NULL, "only a task can wait, and this is none");
     yula_timer_init(loop, &timer, (yula_lane)task->lane);
     if (deadline_ns != YULA_NEVER) {
         int err = yula_timer_start(&timer, deadline_ns, sleep_over, task);

@@ -12,7 +12,7 @@ void
 yula_queue_init(yula_loop *loop, yula_queue *queue, void **slots,
                 size_t capacity)
 {
-    yula__must(capacity > 0);
+    yula__rule(capacity > 0, "a queue needs room for an item");
     *queue = (yula_queue){.loop = loop, .slots = slots, .capacity = capacity};
 }
 
@@ -106,7 +106,7 @@ yula_queue_close(yula_queue *queue)
 void
 yula_queue_done(yula_queue *queue)
 {
-    yula__must(queue->undone > 0);
+    yula__rule(queue->undone > 0, "called more often than items were put in");
     if (--queue->undone == 0)
         yula__line_wake_all(&queue->joiners, 0);
 }

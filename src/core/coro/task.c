@@ -268,8 +268,9 @@ int
 yula_task_suspend(yula_task *task, const char *waits_for,
                   yula_task_withdraw_cb withdraw, void *arg)
 {
-    yula__must(task != NULL && yula__tasks_inside(task->tasks) &&
-               task->tasks->current == task); /* await points are for tasks */
+    yula__rule(task != NULL && yula__tasks_inside(task->tasks) &&
+                   task->tasks->current == task,
+               "something that waits was called outside of a task");
     if (__builtin_expect(task->resumed, 0)) {
         task->resumed = false;
         return task->status;
@@ -290,12 +291,14 @@ yula_task_suspend(yula_task *task, const char *waits_for,
 void
 yula_task_resume(yula_task *task, int status)
 {
+    yula__rule_thread(task->tasks->loop);
     task->status = status;
     if (task->state == YULA_TASK_RUNNING) {
         task->resumed = true;
         return;
     }
-    assert(task->state == YULA_TASK_WAITING);
+    yula__rule_checked(task->state == YULA_TASK_WAITING,
+                       "the task does not wait: resume it once a suspend");
     task->withdraw = NULL;
     tasks_make_ready(task->tasks, task);
 }
@@ -315,7 +318,7 @@ yula_task_yield(yula_loop *loop)
 {
     yula_task *task = yula__task_current(loop);
 
-    yula__must(task != NULL); /* await points are for tasks */
+    yula__rule(task != NULL, "only a task can wait, and this is none");
     if (__builtin_expect(task->interrupted, 0))
         return yula_task_check(loop);
     yula__tasks *tasks = task->tasks;
@@ -374,6 +377,7 @@ task_resume_waiters(yula_task *task)
 static inline void
 task_unref(yula_task *task)
 {
+    yula__rule_checked(task->refs > 0, "a reference was given back before");
     if (--task->refs == 0)
         yula__stack_give(&task->tasks->stacks, task->stack);
 }
@@ -384,7 +388,9 @@ task_end(yula_task *task, int result)
 {
     yula__tasks *tasks = task->tasks;
 
-    assert(task->scope == NULL); /* a scope was not left */
+    yula__rule(task->scope == NULL,
+               "a task ended inside of a deadline, shield or group: "
+               "yula_..._leave is missing");
     if (task->locals != NULL)
         yula__locals_drop(task); /* calls back, while this still is a task */
     task->result = result;
@@ -428,6 +434,7 @@ yula_task_spawn(yula_loop *loop, const yula_task_options *options,
     static const yula_task_options defaults = {.size = sizeof(defaults)};
     yula__stack *stack;
 
+    yula__rule_thread(loop);
     if (options == NULL)
         options = &defaults;
     if (__builtin_expect(options->size != sizeof(*options) ||

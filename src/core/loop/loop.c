@@ -86,8 +86,17 @@ free_loop:
 }
 
 void
+yula__loop_adopt(yula_loop *loop)
+{
+    atomic_store_explicit(&loop->owner, yula__thread_token(),
+                          memory_order_relaxed);
+}
+
+void
 yula_loop_free(yula_loop *loop)
 {
+    yula__rule(loop->in_callback == 0,
+               "the loop runs: free it when yula_loop_run has returned");
     loop->closed = true;
     yula__workers_fini(loop);
     yula__requests_drop(loop);
@@ -217,16 +226,14 @@ yula_loop_run_batch(yula_loop *loop)
 int
 yula_loop_collect(yula_loop *loop)
 {
-    atomic_store_explicit(&loop->owner, yula__thread_token(),
-                          memory_order_relaxed);
+    yula__loop_adopt(loop);
     return loop_collect(loop, 0);
 }
 
 int
 yula_loop_step(yula_loop *loop, int64_t deadline_ns)
 {
-    atomic_store_explicit(&loop->owner, yula__thread_token(),
-                          memory_order_relaxed);
+    yula__loop_adopt(loop);
     int status = loop_collect(loop, deadline_ns);
     return status != 0 ? status : yula_loop_run_batch(loop);
 }

@@ -262,6 +262,9 @@ void yula__requests_drop(yula_loop *loop);
 void yula__signals_fini(yula_loop *loop);
 void yula__signals_forked(yula_loop *loop);
 
+/* loop.c: the calling thread is the one that runs it from now on. */
+void yula__loop_adopt(yula_loop *loop);
+
 /* coro/task.c */
 void yula__tasks_fini(yula_loop *loop);
 /* A nested turn begins: it runs the tasks that are ready, too. */

@@ -18,6 +18,7 @@ yula_work_init(yula_work *work, yula_lane lane, yula_work_cb cb, void *arg)
 void
 yula_work_queue(yula_loop *loop, yula_work *work)
 {
+    yula__rule_thread(loop);
     if (yula__work_queued(work))
         return;
     /* What another thread posted before, and told us of, comes before. In the

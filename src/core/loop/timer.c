@@ -112,6 +112,7 @@ yula_timer_start(yula_timer *timer, int64_t deadline_ns, yula_timer_cb cb,
 {
     yula_loop *loop = timer->loop;
 
+    yula__rule_thread(loop);
     yula_timer_stop(timer);
     int err = heap_reserve(loop);
     if (err < 0)

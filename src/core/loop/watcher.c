@@ -130,6 +130,7 @@ int
 yula_watcher_start(yula_watcher *watcher, int fd, unsigned interest,
                    yula_watcher_cb cb, void *arg)
 {
+    yula__rule_thread(watcher->loop);
     int err = yula__watcher_start_internal(watcher, fd, interest, cb, arg);
     if (err == 0) {
         watcher->reserved = 1; /* counted: yula_watcher_stop undoes it */
