@@ -10,6 +10,7 @@
 #define YULA_PIPE_H
 
 #include <stddef.h>
+#include <sys/types.h>
 
 #include <yula/work.h>
 
@@ -87,8 +88,8 @@ YULA_API void yula_pipe_reader_stop(yula_pipe_reader *reader);
  * Thread: loop.  Blocks: no.  Calls back: later.  GIL: not used. */
 YULA_API int yula_pipe_writer_watch(yula_pipe_writer *writer);
 
-/* Write now, or behind what is queued. A pipe whose readers are gone raises
- * SIGPIPE: programs ignore that signal, as Python does.
+/* Write now, or behind what is queued. A pipe whose readers are gone is an error
+ * and no SIGPIPE, whatever the program does about that signal.
  *
  * owner  NULL: what cannot be written at once is copied. Else base stays valid
  *        and unchanged until ops->release(owner).
@@ -113,6 +114,119 @@ YULA_API void yula_pipe_get_marks(const yula_pipe_writer *writer, size_t *low,
 
 /* Whether the queue is above its marks (ops->pressure said so). Thread: loop. */
 YULA_API bool yula_pipe_pressed(const yula_pipe_writer *writer);
+
+/* --- as tasks use them ---------------------------------------------------- */
+
+/* The ends of pipes with calls that wait: of FIFOs, terminals, standard input
+ * and output, what a child reads and writes. The rules of await.h apply, and what
+ * conn.h says: one task reads a source at a time, a cancelled read loses nothing;
+ * any number of tasks write to a sink, a slow reader slows them down. */
+typedef struct yula_source yula_source; /* is read from */
+typedef struct yula_sink yula_sink;     /* is written to */
+
+/* Longest line, and longest yula_source_read_until, unless set otherwise: bytes,
+ * with the delimiter. */
+#define YULA_SOURCE_LIMIT (64u * 1024u)
+
+/* Make one of a descriptor of the caller's own.
+ *
+ * fd  non-blocking; belongs to the source or sink on success, stays the caller's
+ *     on failure. A file, or a device that is always ready, may be given as well:
+ *     it is read on a worker thread, and written at once.
+ *
+ * Returns 0, -ENOMEM.
+ * Thread: loop.  Blocks: no.  Calls back: no.  GIL: not used.
+ */
+YULA_API int yula_source_new(yula_loop *loop, int fd, yula_source **out);
+YULA_API int yula_sink_new(yula_loop *loop, int fd, yula_sink **out);
+
+/* Make one of a descriptor that other processes have as well, such as standard
+ * input and output: they would notice if it became non-blocking.
+ *
+ * fd  stays the caller's, as it is. A terminal and a FIFO are opened anew; where
+ *     that is refused, and for anything else, a duplicate is used, and a write
+ *     may block the loop for as long as the program's own would.
+ *
+ * Returns 0, -ENOMEM, -EBADF, -EMFILE.
+ * Thread: loop.  Blocks: no.  Calls back: no.  GIL: not used.
+ */
+YULA_API int yula_source_share(yula_loop *loop, int fd, yula_source **out);
+YULA_API int yula_sink_share(yula_loop *loop, int fd, yula_sink **out);
+
+/* Close the descriptor and free. What a sink has queued is written in the
+ * background, as long as somebody reads it; the loop runs until then. Nobody may
+ * be waiting. NULL is fine.
+ *
+ * Thread: loop.  Blocks: no.  Calls back: no.  GIL: not used.
+ */
+YULA_API void yula_source_close(yula_source *source);
+YULA_API void yula_sink_close(yula_sink *sink);
+
+/* Close at once and drop what is queued. Otherwise as yula_sink_close. */
+YULA_API void yula_sink_abort(yula_sink *sink);
+
+/* The descriptor that is read or written. Thread: loop. */
+YULA_API int yula_source_fd(const yula_source *source);
+YULA_API int yula_sink_fd(const yula_sink *sink);
+
+/* Read what there is, at least one byte and at most len.
+ *
+ * Returns the count (> 0); YULA_EOF (all writers have closed), YULA_ECANCELED,
+ * -EBUSY (another task reads), -EINVAL (len is 0), -ENOMEM, or what read(2) fails
+ * with, each time again.
+ * Thread: loop, in a task.  Blocks: the task.  Calls back: no.  GIL: not used.
+ */
+YULA_API ssize_t yula_source_read(yula_source *source, void *base, size_t len);
+
+/* Read until base has len bytes, up to a delimiter, or a line: exactly as
+ * yula_conn_read_exactly, _until and _line in conn.h.
+ *
+ * got  how many base has already: 0 at first. Counts up, also on failure.
+ * out  receives a pointer into the source's buffer, valid until the next read or
+ *      close.
+ *
+ * Return as those, and fail as yula_source_read; -EMSGSIZE (no delimiter within
+ * the limit), -ENOMEM.
+ * Thread: loop, in a task.  Blocks: the task.  Calls back: no.  GIL: not used.
+ */
+YULA_API int yula_source_read_exactly(yula_source *source, void *base,
+                                      size_t len, size_t *got);
+YULA_API ssize_t yula_source_read_until(yula_source *source,
+                                        const void *delimiter,
+                                        size_t delimiter_len, char **out);
+YULA_API ssize_t yula_source_read_line(yula_source *source, char **out);
+
+/* Another limit, in bytes; at least 1. Thread: loop. */
+YULA_API void yula_source_set_limit(yula_source *source, size_t limit);
+
+/* Bytes received and not fetched yet. Thread: loop. */
+YULA_API size_t yula_source_buffered(const yula_source *source);
+
+/* Write all of it; wait while more than the high mark (YULA_STREAM_HIGH) is
+ * queued. What the pipe has room for is there when this returns.
+ *
+ * base  copied as far as it cannot be written at once.
+ *
+ * Up to YULA_STREAM_HIGH bytes are written whole or, when interrupted, not at
+ * all; of more, a part may be on its way. Writes of several tasks do not mix.
+ *
+ * Returns 0, YULA_ECANCELED, -ENOMEM, -EPIPE (nobody reads any more; no signal
+ * comes), or what write(2) fails with, each time again.
+ * Thread: loop, in a task.  Blocks: the task.  Calls back: no.  GIL: not used.
+ */
+YULA_API int yula_sink_write(yula_sink *sink, const void *base, size_t len);
+
+/* The same without waiting, of any length: -EAGAIN when more than the high mark
+ * is queued already or others wait to write; then nothing was written.
+ * Thread: loop.  Blocks: no.  Calls back: no.  GIL: not used. */
+YULA_API int yula_sink_try_write(yula_sink *sink, const void *base, size_t len);
+
+/* Wait until the pipe has taken all that was written.
+ *
+ * Returns 0, YULA_ECANCELED, or what write(2) fails with.
+ * Thread: loop, in a task.  Blocks: the task.  Calls back: no.  GIL: not used.
+ */
+YULA_API int yula_sink_drain(yula_sink *sink);
 
 YULA_END
 

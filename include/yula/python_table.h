@@ -244,6 +244,24 @@
     MEMBER(yula_port_send) \
     MEMBER(yula_conn_try_read) \
     MEMBER(yula_conn_wait) \
+    MEMBER(yula_sink_abort) \
+    MEMBER(yula_sink_close) \
+    MEMBER(yula_sink_drain) \
+    MEMBER(yula_sink_fd) \
+    MEMBER(yula_sink_new) \
+    MEMBER(yula_sink_share) \
+    MEMBER(yula_sink_try_write) \
+    MEMBER(yula_sink_write) \
+    MEMBER(yula_source_buffered) \
+    MEMBER(yula_source_close) \
+    MEMBER(yula_source_fd) \
+    MEMBER(yula_source_new) \
+    MEMBER(yula_source_read) \
+    MEMBER(yula_source_read_exactly) \
+    MEMBER(yula_source_read_line) \
+    MEMBER(yula_source_read_until) \
+    MEMBER(yula_source_set_limit) \
+    MEMBER(yula_source_share) \
     /* the end of the table */
 /* clang-format on */
 
@@ -496,6 +514,24 @@ typedef struct yula_python_table {
 #define yula_port_send YULA_PYTHON_USE(yula_port_send)
 #define yula_conn_try_read YULA_PYTHON_USE(yula_conn_try_read)
 #define yula_conn_wait YULA_PYTHON_USE(yula_conn_wait)
+#define yula_sink_abort YULA_PYTHON_USE(yula_sink_abort)
+#define yula_sink_close YULA_PYTHON_USE(yula_sink_close)
+#define yula_sink_drain YULA_PYTHON_USE(yula_sink_drain)
+#define yula_sink_fd YULA_PYTHON_USE(yula_sink_fd)
+#define yula_sink_new YULA_PYTHON_USE(yula_sink_new)
+#define yula_sink_share YULA_PYTHON_USE(yula_sink_share)
+#define yula_sink_try_write YULA_PYTHON_USE(yula_sink_try_write)
+#define yula_sink_write YULA_PYTHON_USE(yula_sink_write)
+#define yula_source_buffered YULA_PYTHON_USE(yula_source_buffered)
+#define yula_source_close YULA_PYTHON_USE(yula_source_close)
+#define yula_source_fd YULA_PYTHON_USE(yula_source_fd)
+#define yula_source_new YULA_PYTHON_USE(yula_source_new)
+#define yula_source_read YULA_PYTHON_USE(yula_source_read)
+#define yula_source_read_exactly YULA_PYTHON_USE(yula_source_read_exactly)
+#define yula_source_read_line YULA_PYTHON_USE(yula_source_read_line)
+#define yula_source_read_until YULA_PYTHON_USE(yula_source_read_until)
+#define yula_source_set_limit YULA_PYTHON_USE(yula_source_set_limit)
+#define yula_source_share YULA_PYTHON_USE(yula_source_share)
 /* the end of the names */
 #endif
 

@@ -11,7 +11,9 @@
  *  I2. A writer's watcher runs while it is watched or blocked, with exactly that
  *      interest.
  *  I3. blocked == the queue is not empty; queued is the sum of its lengths.
- *  I4. After the free no callback runs; the memory goes when none is on the
+ *  I4. A write without readers raises no SIGPIPE: unless the process ignores it
+ *      (asked when the writer is made), it is blocked around the call.
+ *  I5. After the free no callback runs; the memory goes when none is on the
  *      stack any more. Until then fd is -1.
  * Thread: loop.
  */
@@ -19,6 +21,7 @@
 
 #include <string.h>
 
+#include "base/sys_process.h"
 #include "io/stream_i.h"
 
 /* Pieces of one writev. */
@@ -58,6 +61,7 @@ struct yula_pipe_writer {
     int status; /* of the write that failed, or 0 */
     bool watched;
     bool pressed;
+    bool guarded; /* I4 */
     size_t queued;
     size_t low, high;
     pipe_chunk *first, *last;
@@ -314,6 +318,33 @@ writer_check_high(yula_pipe_writer *writer)
         writer->ops->pressure(writer, true, writer->arg);
 }
 
+/* I4. A SIGPIPE that this thread has blocked already is left to whoever did. */
+static ssize_t
+writer_call_guarded(int fd, const struct iovec *pieces, int count)
+{
+    static const struct timespec now;
+    sigset_t broken, before;
+
+    sigemptyset(&broken);
+    sigaddset(&broken, SIGPIPE);
+    pthread_sigmask(SIG_BLOCK, &broken, &before);
+    ssize_t n = yula__sys_writev(fd, pieces, count);
+    if (n == -EPIPE && !sigismember(&before, SIGPIPE))
+        while (sigtimedwait(&broken, NULL, &now) < 0 && errno == EINTR)
+            ;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return n;
+}
+
+static ssize_t
+writer_call(const yula_pipe_writer *writer, const struct iovec *pieces,
+            int count)
+{
+    if (writer->guarded)
+        return writer_call_guarded(writer->fd, pieces, count);
+    return yula__sys_writev(writer->fd, pieces, count);
+}
+
 /* One call for what is queued: the kernel takes 64 KiB at a time. */
 static ssize_t
 writer_send(yula_pipe_writer *writer)
@@ -325,7 +356,7 @@ writer_send(yula_pipe_writer *writer)
          chunk != NULL && count < PIPE_IOV_MAX; chunk = chunk->next)
         pieces[count++] = (struct iovec){.iov_base = (void *)chunk->base,
                                          .iov_len = chunk->len};
-    return yula__sys_writev(writer->fd, pieces, count);
+    return writer_call(writer, pieces, count);
 }
 
 static void
@@ -387,7 +418,9 @@ yula_pipe_writer_watch(yula_pipe_writer *writer)
 static ssize_t
 writer_write_now(yula_pipe_writer *writer, const void *base, size_t len)
 {
-    ssize_t n = yula__sys_write(writer->fd, base, len);
+    struct iovec piece = {.iov_base = (void *)base, .iov_len = len};
+    ssize_t n = writer->guarded ? writer_call_guarded(writer->fd, &piece, 1)
+                                : yula__sys_write(writer->fd, base, len);
     return n == -EAGAIN ? 0 : n;
 }
 
@@ -468,6 +501,7 @@ yula_pipe_writer_new(yula_loop *loop, yula_lane lane, int fd,
                                  .ops = ops,
                                  .arg = arg,
                                  .fd = fd,
+                                 .guarded = !yula__sys_ignores(SIGPIPE),
                                  .low = YULA_STREAM_LOW,
                                  .high = YULA_STREAM_HIGH};
     yula_watcher_init(loop, &writer->watcher, lane);
