@@ -262,6 +262,30 @@
     MEMBER(yula_source_read_until) \
     MEMBER(yula_source_set_limit) \
     MEMBER(yula_source_share) \
+    MEMBER(yula_dir_close) \
+    MEMBER(yula_dir_next) \
+    MEMBER(yula_dir_open) \
+    MEMBER(yula_file_close) \
+    MEMBER(yula_file_fstat) \
+    MEMBER(yula_file_load) \
+    MEMBER(yula_file_lstat) \
+    MEMBER(yula_file_mkdir) \
+    MEMBER(yula_file_open) \
+    MEMBER(yula_file_read) \
+    MEMBER(yula_file_read_at) \
+    MEMBER(yula_file_read_exactly) \
+    MEMBER(yula_file_read_exactly_at) \
+    MEMBER(yula_file_rename) \
+    MEMBER(yula_file_rmdir) \
+    MEMBER(yula_file_save) \
+    MEMBER(yula_file_stat) \
+    MEMBER(yula_file_sync) \
+    MEMBER(yula_file_sync_data) \
+    MEMBER(yula_file_truncate) \
+    MEMBER(yula_file_unlink) \
+    MEMBER(yula_file_unload) \
+    MEMBER(yula_file_write) \
+    MEMBER(yula_file_write_at) \
     /* the end of the table */
 /* clang-format on */
 
@@ -532,6 +556,30 @@ typedef struct yula_python_table {
 #define yula_source_read_until YULA_PYTHON_USE(yula_source_read_until)
 #define yula_source_set_limit YULA_PYTHON_USE(yula_source_set_limit)
 #define yula_source_share YULA_PYTHON_USE(yula_source_share)
+#define yula_dir_close YULA_PYTHON_USE(yula_dir_close)
+#define yula_dir_next YULA_PYTHON_USE(yula_dir_next)
+#define yula_dir_open YULA_PYTHON_USE(yula_dir_open)
+#define yula_file_close YULA_PYTHON_USE(yula_file_close)
+#define yula_file_fstat YULA_PYTHON_USE(yula_file_fstat)
+#define yula_file_load YULA_PYTHON_USE(yula_file_load)
+#define yula_file_lstat YULA_PYTHON_USE(yula_file_lstat)
+#define yula_file_mkdir YULA_PYTHON_USE(yula_file_mkdir)
+#define yula_file_open YULA_PYTHON_USE(yula_file_open)
+#define yula_file_read YULA_PYTHON_USE(yula_file_read)
+#define yula_file_read_at YULA_PYTHON_USE(yula_file_read_at)
+#define yula_file_read_exactly YULA_PYTHON_USE(yula_file_read_exactly)
+#define yula_file_read_exactly_at YULA_PYTHON_USE(yula_file_read_exactly_at)
+#define yula_file_rename YULA_PYTHON_USE(yula_file_rename)
+#define yula_file_rmdir YULA_PYTHON_USE(yula_file_rmdir)
+#define yula_file_save YULA_PYTHON_USE(yula_file_save)
+#define yula_file_stat YULA_PYTHON_USE(yula_file_stat)
+#define yula_file_sync YULA_PYTHON_USE(yula_file_sync)
+#define yula_file_sync_data YULA_PYTHON_USE(yula_file_sync_data)
+#define yula_file_truncate YULA_PYTHON_USE(yula_file_truncate)
+#define yula_file_unlink YULA_PYTHON_USE(yula_file_unlink)
+#define yula_file_unload YULA_PYTHON_USE(yula_file_unload)
+#define yula_file_write YULA_PYTHON_USE(yula_file_write)
+#define yula_file_write_at YULA_PYTHON_USE(yula_file_write_at)
 /* the end of the names */
 #endif
 

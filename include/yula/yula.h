@@ -14,6 +14,7 @@
 #include <yula/coroutine.h>
 #include <yula/datagram.h>
 #include <yula/err.h>
+#include <yula/file.h>
 #include <yula/group.h>
 #include <yula/listener.h>
 #include <yula/local.h>

@@ -2,6 +2,10 @@
 #ifndef YULA__AWAIT_I_H
 #define YULA__AWAIT_I_H
 
+#include <stdatomic.h>
+
+#include <yula/await.h>
+
 #include "coro/task_i.h"
 
 /* The lane of what calls back to the current task: yula_task_resume asks for
@@ -22,5 +26,14 @@ yula__await_check(yula_loop *loop)
 
     return task != NULL && task->interrupted ? yula_task_check(loop) : 0;
 }
+
+/* await_work.c: yula_await_work for functions that can stop early.
+ *
+ * stop       NULL, or set when the task is interrupted while run runs, which may
+ *            then return YULA_ECANCELED: the call does so, too.
+ * waits_for  as for yula_task_suspend.
+ */
+int yula__await_work(yula_loop *loop, yula_await_work_cb run, void *arg,
+                     atomic_bool *stop, const char *waits_for);
 
 #endif /* YULA__AWAIT_I_H */

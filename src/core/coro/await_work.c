@@ -3,8 +3,12 @@
  *  I1. Its argument may lie on the task's stack, so the task goes on only when
  *      no worker has the job any more: interrupted or not, the job's done
  *      callback is what resumes it.
+ *  I2. A function that was given a flag may look whether it shall stop. If it then
+ *      returns YULA_ECANCELED, that is the interruption, delivered.
  * Thread: loop; the function alone runs on a worker.
  */
+#include <stdatomic.h>
+
 #include <yula/await.h>
 #include <yula/worker.h>
 
@@ -15,7 +19,8 @@ typedef struct work_wait {
     yula_task *task;
     yula_await_work_cb run;
     void *arg;
-    int result; /* the worker's until the job is done */
+    atomic_bool *stop; /* I2; or NULL */
+    int result;        /* the worker's until the job is done */
 } work_wait;
 
 static void
@@ -31,6 +36,8 @@ work_done(yula_job *job, int status, void *arg)
 {
     work_wait *wait = arg;
 
+    if (wait->stop != NULL && wait->result == YULA_ECANCELED)
+        status = YULA_ECANCELED;
     yula_task_resume(wait->task, status);
 }
 
@@ -39,14 +46,18 @@ work_withdraw(yula_task *task, void *arg)
 {
     work_wait *wait = arg;
 
+    if (wait->stop != NULL)
+        atomic_store(wait->stop, true);
     (void)yula_job_cancel(&wait->job); /* or it runs already */
     return false;
 }
 
 int
-yula_await_work(yula_loop *loop, yula_await_work_cb run, void *arg)
+yula__await_work(yula_loop *loop, yula_await_work_cb run, void *arg,
+                 atomic_bool *stop, const char *waits_for)
 {
-    work_wait wait = {.task = yula_task_current(loop), .run = run, .arg = arg};
+    work_wait wait = {
+        .task = yula_task_current(loop), .run = run, .arg = arg, .stop = stop};
     int err = yula_task_check(loop);
 
     if (err < 0)
@@ -55,6 +66,12 @@ yula_await_work(yula_loop *loop, yula_await_work_cb run, void *arg)
                           work_done, &wait);
     if (err < 0)
         return err;
-    err = yula_task_suspend(wait.task, "worker", work_withdraw, &wait);
+    err = yula_task_suspend(wait.task, waits_for, work_withdraw, &wait);
     return err < 0 ? err : wait.result;
+}
+
+int
+yula_await_work(yula_loop *loop, yula_await_work_cb run, void *arg)
+{
+    return yula__await_work(loop, run, arg, NULL, "worker");
 }

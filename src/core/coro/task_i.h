@@ -94,6 +94,7 @@ struct yula__tasks {
     uint64_t began_ticks;        /* yula__ticks at the first yield; or 0 */
     uint64_t looked_ticks;       /* the last time */
     unsigned untimed;            /* yields until then */
+    unsigned unyielded;          /* bytes; await_file.c, I3 */
     yula_loop *loop;
     yula_task *newest;
     yula_task *oldest;
