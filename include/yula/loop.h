@@ -190,6 +190,29 @@ YULA_API void yula_loop_set_clock(yula_loop *loop, yula_clock_cb clock,
 /* Copy the counters. Thread: loop. */
 YULA_API void yula_loop_get_stats(const yula_loop *loop, yula_loop_stats *out);
 
+/* Something kept the loop to itself for too long.
+ *
+ * task     the name of the task that did, "" for one without; NULL: a callback.
+ * took_ns  loop clock: how long nothing else could run.
+ *
+ * Runs right after it, on its stack; must not wait, nor start a turn. */
+typedef void (*yula_slow_cb)(yula_loop *loop, const char *task, int64_t took_ns,
+                             void *arg);
+
+/* Report every callback, and every task between two of its await points, that
+ * takes longer than a limit: a call that blocks, or a computation that belongs on a
+ * worker. Costs two looks at the clock for each while it is on. To see the place
+ * itself, set a breakpoint in cb, or stop the program in a debugger meanwhile.
+ *
+ * limit_ns  0: no longer.
+ * cb        NULL: a line on standard error.
+ * arg       borrowed, as long as cb is used.
+ *
+ * Thread: loop.  Blocks: no.  Calls back: later.  GIL: not used.
+ */
+YULA_API void yula_loop_watch_slow(yula_loop *loop, int64_t limit_ns,
+                                   yula_slow_cb cb, void *arg);
+
 /* Tell the loop that other threads wait for the host's lock, or no longer. While
  * they do, a large batch's streams are read before the lock is taken, and what
  * the batch writes is sent after it was given up, by the next turn: false

@@ -286,6 +286,7 @@
     MEMBER(yula_file_unload) \
     MEMBER(yula_file_write) \
     MEMBER(yula_file_write_at) \
+    MEMBER(yula_loop_watch_slow) \
     /* the end of the table */
 /* clang-format on */
 
@@ -580,6 +581,7 @@ typedef struct yula_python_table {
 #define yula_file_unload YULA_PYTHON_USE(yula_file_unload)
 #define yula_file_write YULA_PYTHON_USE(yula_file_write)
 #define yula_file_write_at YULA_PYTHON_USE(yula_file_write_at)
+#define yula_loop_watch_slow YULA_PYTHON_USE(yula_loop_watch_slow)
 /* the end of the names */
 #endif
 

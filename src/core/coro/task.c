@@ -183,7 +183,9 @@ tasks_run(yula_work *work, void *arg)
         tasks_look_at_clock(tasks, lane);
         tasks->began_ticks = 0;
         tasks->untimed = 0;
-        tasks->handovers = TASKS_HANDOVERS;
+        /* Who watches for slow tasks looks at each hand-over (slow.c). */
+        bool watched = __builtin_expect(tasks->loop->slow_ns > 0, 0);
+        tasks->handovers = watched ? 0 : TASKS_HANDOVERS;
         tasks->depth = tasks->loop->in_callback;
         tasks->home = &here;
         yula__context_switch(&here, &task->context, task_go_on(tasks, task));
@@ -207,9 +209,13 @@ __attribute__((noinline)) static bool
 tasks_had_enough(yula__tasks *tasks)
 {
     uint64_t now = yula__ticks();
+    bool watched = tasks->loop->slow_ns > 0;
 
+    if (watched)
+        yula__slow_look(tasks->loop, tasks->current->name);
     bool first = tasks->began_ticks == 0;
-    bool quick = !first && now - tasks->looked_ticks < TASKS_TICKS_UNTIMED;
+    bool quick = !first && !watched &&
+                 now - tasks->looked_ticks < TASKS_TICKS_UNTIMED;
 
     if (first)
         tasks->began_ticks = now;
@@ -217,7 +223,8 @@ tasks_had_enough(yula__tasks *tasks)
     tasks->looked_ticks = now;
     if (now - tasks->began_ticks > TASKS_TICKS)
         return true;
-    tasks->handovers = TASKS_HANDOVERS; /* an empty poll would cost more */
+    /* An empty poll would cost more. */
+    tasks->handovers = watched ? 1 : TASKS_HANDOVERS;
     return false;
 }
 
@@ -239,6 +246,8 @@ task_next(const yula_task *task)
         tasks->handovers--;
         tasks->ready[task->lane].first = next->next;
     }
+    else if (__builtin_expect(tasks->loop->slow_ns > 0, 0))
+        yula__slow_look(tasks->loop, tasks->current->name);
     return next;
 }
 

@@ -148,6 +148,12 @@ struct yula_loop {
 
     /* coro/task.c; NULL until first used */
     struct yula__tasks *tasks;
+
+    /* slow.c */
+    int64_t slow_ns; /* 0: nobody watches */
+    int64_t slow_since_ns;
+    yula_slow_cb slow_cb;
+    void *slow_arg;
 };
 
 static inline void *
@@ -264,6 +270,11 @@ void yula__signals_forked(yula_loop *loop);
 
 /* loop.c: the calling thread is the one that runs it from now on. */
 void yula__loop_adopt(yula_loop *loop);
+
+/* slow.c: if the limit has passed since the last look, report it; for tasks and
+ * callbacks that have just given control up. task: its name, or NULL. Called only
+ * while slow_ns > 0. */
+void yula__slow_look(yula_loop *loop, const char *task);
 
 /* coro/task.c */
 void yula__tasks_fini(yula_loop *loop);

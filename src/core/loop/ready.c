@@ -88,6 +88,18 @@ yula__ready_breathe(yula_loop *loop)
         yula_loop_break(loop, status);
 }
 
+/* Every so often in a batch, or after each callback while somebody watches for
+ * slow ones. Returns how many of them until the next time. */
+__attribute__((noinline)) static unsigned
+ready_pause(yula_loop *loop, yula_lane lane, uint64_t count)
+{
+    if (loop->slow_ns > 0)
+        yula__slow_look(loop, NULL);
+    if (lane == YULA_LANE_HOST && count % YULA_HOST_BREATH == 0)
+        yula__ready_breathe(loop);
+    return loop->slow_ns > 0 ? 1 : YULA_HOST_BREATH;
+}
+
 int
 yula__ready_run(yula_loop *loop, yula_lane lane)
 {
@@ -99,6 +111,10 @@ yula__ready_run(yula_loop *loop, yula_lane lane)
     loop->lane = lane;
     yula__list_prepend_all(batch, &loop->ready[lane]);
     loop->in_callback++;
+    if (__builtin_expect(loop->slow_ns > 0, 0)) {
+        loop->slow_since_ns = yula_loop_now(loop);
+        until_breath = 1;
+    }
     while (!yula__list_empty(batch) && loop->break_status == 0) {
         yula_work *work = yula__list_take_first(batch);
         work->cb(work, work->arg);
@@ -107,11 +123,8 @@ yula__ready_run(yula_loop *loop, yula_lane lane)
             yula__ready_run_deferred(loop);
         if (__builtin_expect(!yula__list_empty(&loop->unsent), 0))
             loop->ahead->between(loop);
-        if (--until_breath == 0) {
-            until_breath = YULA_HOST_BREATH;
-            if (lane == YULA_LANE_HOST)
-                yula__ready_breathe(loop);
-        }
+        if (--until_breath == 0)
+            until_breath = ready_pause(loop, lane, count);
     }
     if (lane == YULA_LANE_HOST)
         yula__ready_send_held(loop);
