@@ -14,8 +14,9 @@
  *         return yula_python_import();
  *     }
  *
- *     cc -shared -fPIC $(python3-config --includes) \
- *         -I$(python3 -c 'import yula; print(yula.get_include())') ...
+ *     cc -shared -fPIC $(python3 -c 'if True:
+ *         import sysconfig, yula
+ *         print("-I" + sysconfig.get_path("include"), "-I" + yula.get_include())') ...
  *
  * Two loops. Each yula.Loop that is asked for one gets a *native loop*: a core
  * loop on a thread of its own, that never takes the interpreter lock and never

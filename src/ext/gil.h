@@ -6,6 +6,9 @@
  *    below. (Workers have thread states of their own and wait for jobs without
  *    the lock: executor.c.) Never around a single system call: with another
  *    thread computing, each release costs up to a switch interval to undo.
+ *  - One release goes past the table: a closed loop that had C tasks joins its
+ *    native loop's thread (native_lane.c) while those clean up, for as long as
+ *    that takes. Other threads run Python meanwhile; the loop is closed to them.
  *  - While other threads want it (contention.h), the loop polls a little before
  *    it sleeps, lowers the switch interval while it is away
  *    (switch_interval.h), keeps to its share, and has the core read and send
