@@ -123,6 +123,90 @@ TEST(an_interrupted_read_loses_nothing)
     yula_loop_free(loop);
 }
 
+/* Four reads of a byte, and the turn of the loop that each was made in. */
+typedef struct crumbs {
+    talk with;
+    uint64_t turns[4];
+} crumbs;
+
+static int
+read_crumbs(actor *self, void *arg)
+{
+    crumbs *into = arg;
+
+    for (int i = 0; i < 4; i++) {
+        yula_loop_stats stats;
+        CHECK_EQ(yula_conn_read(into->with.conn, into->with.got, 1), 1);
+        yula_loop_get_stats(into->with.loop, &stats);
+        into->turns[i] = stats.turns;
+    }
+    return 0;
+}
+
+TEST(what_a_read_left_over_is_had_at_once_but_not_for_ever)
+{
+    yula_loop *loop = test_loop();
+    crumbs into;
+    actor ann;
+
+    for (int tcp = 0; tcp < 2; tcp++) {
+        talk_begin(&into.with, loop, tcp);
+        actor_start(&ann, loop, "ann", read_crumbs, &into);
+        settle(loop);
+        say(&into.with, "hello");
+        CHECK_EQ(actor_end(&ann), 0);
+        CHECK_EQ(into.turns[1], into.turns[0]);
+        CHECK(into.turns[2] > into.turns[1]);
+        CHECK_EQ(into.turns[3], into.turns[2]);
+        talk_end(&into.with);
+    }
+    yula_loop_free(loop);
+}
+
+/* Once it has something to read itself, closes the connection of another. */
+typedef struct thief {
+    talk own;
+    talk other;
+    yula_task *canceled; /* or NULL */
+} thief;
+
+static int
+close_others(actor *self, void *arg)
+{
+    thief *with = arg;
+    int err = yula_conn_wait(with->own.conn);
+
+    if (with->canceled != NULL)
+        yula_task_cancel(with->canceled);
+    yula_conn_close(with->other.conn);
+    with->other.conn = NULL;
+    return err;
+}
+
+TEST(a_reader_that_was_woken_survives_the_close_of_its_connection)
+{
+    yula_loop *loop = test_loop();
+    thief with;
+    actor tom, ann;
+
+    for (int cancels = 0; cancels < 2; cancels++) {
+        talk_begin(&with.own, loop, true);
+        talk_begin(&with.other, loop, true);
+        actor_start(&tom, loop, "tom", close_others, &with);
+        actor_start(&ann, loop, "ann", read_once, &with.other);
+        ann.number = 200;
+        with.canceled = cancels ? ann.task : NULL;
+        settle(loop);
+        say(&with.own, "now"); /* both in one turn, tom's first */
+        say(&with.other, "lost");
+        CHECK_EQ(actor_end(&ann), cancels ? YULA_ECANCELED : -ECONNABORTED);
+        CHECK_EQ(actor_end(&tom), 0);
+        talk_end(&with.own);
+        talk_end(&with.other);
+    }
+    yula_loop_free(loop);
+}
+
 /* Waits, then reads without waiting until nothing is left. Returns how much. */
 static int
 wait_and_try(actor *self, void *arg)

@@ -36,6 +36,8 @@ struct yula_conn {
 
     yula_task *reader; /* I1 */
     bool looks;        /* it wants no bytes now */
+    bool woken;        /* it goes on, to receive */
+    bool rest;         /* the last read was of what another had left over */
     bool ended;        /* the peer's half */
     int status;        /* I3 */
 
@@ -57,40 +59,27 @@ conn_wake_reader(yula_conn *conn, int status)
 {
     yula_task *reader = conn->reader;
 
+    if (reader == NULL || conn->woken)
+        return;
     conn->reader = NULL;
-    if (reader != NULL)
-        yula_task_resume(reader, status);
+    yula_task_resume(reader, status);
 }
 
+/* There may be something. */
 static int
 conn_alloc(yula_stream *stream, void **base, size_t *len, void *arg)
 {
     yula_conn *conn = arg;
 
-    if (conn->looks) {
-        /* After anything special the kernel may have nothing but the end, which
-         * only a read finds out. */
-        if (stream->trouble == 0) {
-            yula_stream_stop(stream);
-            conn_wake_reader(conn, 0);
-            return YULA_STREAM_LEAVE;
-        }
-        int err = yula__intake_reserve(&conn->intake);
-        if (err < 0)
-            return err;
-    }
-    yula__intake_room(&conn->intake, base, len);
-    return 0;
-}
-
-static void
-conn_received(yula_stream *stream, void *base, size_t len, void *arg)
-{
-    yula_conn *conn = arg;
-
     yula_stream_stop(stream);
-    yula__intake_took(&conn->intake, len);
-    conn_wake_reader(conn, (int)len);
+    if (conn->looks) {
+        conn_wake_reader(conn, 0);
+    }
+    else if (conn->reader != NULL) {
+        conn->woken = true;
+        yula_task_resume(conn->reader, 0);
+    }
+    return YULA_STREAM_LEAVE;
 }
 
 static void
@@ -132,7 +121,6 @@ conn_drained(yula_stream *stream, void *arg)
 
 static const yula_stream_ops conn_ops = {
     .alloc = conn_alloc,
-    .read = conn_received,
     .ended = conn_ended,
     .failed = conn_failed,
     .pressure = conn_pressure,
@@ -162,27 +150,52 @@ conn_learn(yula_conn *conn)
     conn->writes = 0;
 }
 
+/* Until there may be something to receive. On failure the connection may be gone. */
 static inline int
 conn_await(yula_conn *conn)
 {
+    yula_task *task = yula__task_current(conn->loop);
+
     conn_learn(conn);
-    conn->reader = yula_task_current(conn->loop);
+    /* At the end of the callback, as things are, the other tasks have run. */
+    if (conn->stream->queued > 0 && conn->loop->hold_len == 0)
+        yula_stream_flush(conn->stream);
+    conn->reader = task;
     yula_stream_start(conn->stream);
-    return yula_task_suspend(conn->reader, "read", conn_withdraw_read, conn);
+    return yula_task_suspend(task, "read", conn_withdraw_read, conn);
 }
 
-/* Wait for one read into wanted, or behind what is in the buffer. Returns how
- * much came (> 0), or fails. */
-static int
-conn_receive(yula_conn *conn, void *wanted, size_t len)
+/* A read that left something over is followed by one that does not wait: that
+ * costs no more than a turn of the loop, and finds the end. Not twice: a peer
+ * that sends all the time must not have the loop for itself. */
+static inline ssize_t
+conn_receive_rest(yula_conn *conn, void *base, size_t len)
+{
+    conn->rest = conn->stream->readable && !conn->rest;
+    return conn->rest ? yula__stream_receive(conn->stream, base, len) : -EAGAIN;
+}
+
+/* One read, waited for. Returns how much came (> 0), or fails. */
+static ssize_t
+conn_receive(yula_conn *conn, void *base, size_t len)
 {
     if (conn->status < 0)
         return conn->status;
     if (conn->ended)
         return YULA_EOF;
-    yula__intake_want(&conn->intake, wanted, len);
     conn->looks = false;
-    return conn_await(conn);
+    ssize_t n = conn_receive_rest(conn, base, len);
+    while (n == -EAGAIN) {
+        int err = conn_await(conn);
+        if (err < 0)
+            return err;
+        conn->reader = NULL;
+        conn->woken = false;
+        if (conn->status < 0)
+            return conn->status;
+        n = yula__stream_receive(conn->stream, base, len);
+    }
+    return n;
 }
 
 /* Every read begins with this. */
@@ -219,7 +232,16 @@ yula_conn_read_exactly(yula_conn *conn, void *base, size_t len, size_t *got)
 static int
 conn_receive_more(void *owner)
 {
-    return conn_receive(owner, NULL, 0);
+    yula_conn *conn = owner;
+    void *base;
+    size_t len;
+
+    yula__intake_want(&conn->intake, NULL, 0);
+    yula__intake_room(&conn->intake, &base, &len);
+    ssize_t n = conn_receive(conn, base, len);
+    if (n > 0)
+        yula__intake_took(&conn->intake, (size_t)n);
+    return (int)n;
 }
 
 ssize_t
@@ -255,8 +277,7 @@ yula_conn_try_read(yula_conn *conn, void *base, size_t len)
         return conn->status;
     if (conn->ended)
         return YULA_EOF;
-    size_t n = yula_stream_take(conn->stream, base, len);
-    return n > 0 ? (ssize_t)n : -EAGAIN;
+    return yula__stream_receive(conn->stream, base, len);
 }
 
 int
@@ -267,7 +288,6 @@ yula_conn_wait(yula_conn *conn)
     if (err < 0 || yula__intake_len(&conn->intake) > 0 || conn->status < 0 ||
         conn->ended)
         return err;
-    yula__intake_want(&conn->intake, NULL, 0);
     conn->looks = true;
     err = conn_await(conn);
     return err == YULA_ECANCELED ? err : 0;
@@ -290,7 +310,7 @@ yula_conn_buffered(const yula_conn *conn)
 static bool
 conn_must_wait(const yula_conn *conn)
 {
-    return conn->writing.owner != NULL || yula_stream_pressed(conn->stream);
+    return conn->writing.owner != NULL || conn->stream->pressed;
 }
 
 /* I5. Without waiting. */
@@ -449,8 +469,14 @@ yula_conn_connect(yula_loop *loop, const char *host, const char *service,
 
 /* A task that waits would go on in freed memory. */
 static void
-conn_must_be_idle(const yula_conn *conn)
+conn_must_be_idle(yula_conn *conn)
 {
+    if (conn->woken) { /* but one that was woken goes on without it */
+        yula_task *reader = conn->reader;
+        reader->status = reader->interrupted ? YULA_ECANCELED : -ECONNABORTED;
+        conn->reader = NULL;
+        conn->woken = false;
+    }
     yula__must(conn->reader == NULL);
     yula__must(conn->writing.owner == NULL && conn->undrained.first == NULL);
 }

@@ -75,18 +75,20 @@ tasks_queue_work(yula_loop *loop, yula_work *work)
         yula_work_queue(loop, work);
 }
 
-/* Have tasks_run called for this lane. */
+/* Have tasks_run called for this lane: once the batch's callbacks have woken all
+ * that they wake, which then go on from one to the next. */
 __attribute__((noinline)) static void
 tasks_schedule(yula__tasks *tasks, yula_lane lane)
 {
     yula_loop *loop = tasks->loop;
-    bool same_lane = loop->host == NULL || loop->lane == lane;
 
     if (tasks->scheduled[lane])
         return;
     tasks->scheduled[lane] = true;
-    if (loop->in_callback > 0 && same_lane)
-        yula_loop_defer(loop, &tasks->run[lane]); /* right after it */
+    if (loop->in_callback > 0 && loop->lane == lane)
+        yula__list_append(&loop->batch[lane], &tasks->run[lane]);
+    else if (loop->in_callback > 0 && loop->host == NULL)
+        yula_loop_defer(loop, &tasks->run[lane]);
     else
         tasks_queue_work(loop, &tasks->run[lane]);
 }

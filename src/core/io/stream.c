@@ -92,6 +92,24 @@ stream_found_nothing(yula_stream *stream)
     stream->trouble &= ~(unsigned)YULA_PRIORITY;
 }
 
+/* n: what a read returned, the end or a failure. */
+__attribute__((noinline)) static void
+stream_received_nothing(yula_stream *stream, ssize_t n)
+{
+    if (n == -EAGAIN) {
+        stream_found_nothing(stream);
+        return;
+    }
+    stream->readable = false;
+    if (n < 0) {
+        stream_fail(stream, (int)n, false);
+        return;
+    }
+    stream->reading = false;
+    stream->ended = true;
+    stream->ops->ended(stream, stream->arg);
+}
+
 static void
 stream_receive(yula_stream *stream, void *base, size_t len)
 {
@@ -108,21 +126,9 @@ stream_receive(yula_stream *stream, void *base, size_t len)
             yula_watcher_again(&stream->watcher, 0);
         return;
     }
-    if (n == 0) {
-        stream->readable = false;
-        stream->reading = false;
-        stream->ended = true;
-        stream->ops->ended(stream, stream->arg);
-    }
-    else if (n != -EAGAIN) {
-        stream->readable = false;
-        stream_fail(stream, (int)n, false);
-    }
-    else {
-        stream_found_nothing(stream);
-        if (stream->ops->unused != NULL)
-            stream->ops->unused(stream, stream->arg);
-    }
+    stream_received_nothing(stream, n);
+    if (n == -EAGAIN && stream->ops->unused != NULL)
+        stream->ops->unused(stream, stream->arg);
 }
 
 static void
@@ -217,6 +223,24 @@ yula_stream_take(yula_stream *stream, void *base, size_t len)
     if (stream->readable && stream->reading)
         yula_watcher_again(&stream->watcher, 0);
     return n > 0 ? (size_t)n : 0;
+}
+
+ssize_t
+yula__stream_receive(yula_stream *stream, void *base, size_t len)
+{
+    bool drained;
+
+    if (!stream->readable || stream->failed || stream->ended)
+        return -EAGAIN;
+    ssize_t n = stream_take(stream, base, len, &drained);
+    if (__builtin_expect(n <= 0, 0)) {
+        stream_received_nothing(stream, n);
+        return n == 0 ? YULA_EOF : n;
+    }
+    stream_note_received(stream, drained);
+    if (__builtin_expect(stream->readable && stream->reading, 0))
+        yula_watcher_again(&stream->watcher, 0); /* for who waits to look */
+    return n;
 }
 
 void

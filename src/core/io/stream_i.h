@@ -68,6 +68,11 @@ ssize_t yula__stream_send_once(yula_stream *stream, size_t room);
  * nothing is queued. Returns how much was sent, or needs not be any more. */
 size_t yula__stream_send_now(yula_stream *stream, const void *base, size_t len);
 
+/* Receive now, for an owner whose alloc leaves the data: as recv(2), after ended
+ * or failed was called if it came to that; YULA_EOF for the end. -EAGAIN, too, if
+ * nothing was reported since the last read that proved there is no more. */
+ssize_t yula__stream_receive(yula_stream *stream, void *base, size_t len);
+
 /* The loop's read buffer, YULA_STREAM_READ_MAX bytes, or NULL. Taken from the
  * loop while in use: a nested turn inside a callback makes another. */
 char *yula__read_buffer_take(yula_loop *loop);
