@@ -154,6 +154,30 @@ TEST(without_descriptors_the_listener_rests_and_tries_again)
     }
 }
 
+TEST(a_listener_that_cannot_watch_again_after_its_rest_rests_again)
+{
+    static const int errors[] = {ENOMEM, ENOSPC};
+
+    for (int i = 0; i < 2; i++) {
+        server self;
+        begin(&self);
+        connect_clients(&self, 2);
+        test_wait_readable(self.fd);
+        test_fail_sys_named("accept", 1, EMFILE);
+        turns(&self, 1);
+        test_fail_sys_named("epoll_ctl", 1, errors[i]);
+        test_now_ns += YULA_LISTENER_PAUSE_NS;
+        turns(&self, 3);
+        CHECK_EQ(self.error_count, 2);
+        CHECK_EQ(self.errors[1], -errors[i]);
+        test_fail_sys(0, 0);
+        test_now_ns += YULA_LISTENER_PAUSE_NS;
+        turns(&self, 3);
+        CHECK_EQ(self.accepted_count, 2);
+        finish(&self);
+    }
+}
+
 TEST(a_listener_keeps_its_loop_running_while_it_rests)
 {
     server self;

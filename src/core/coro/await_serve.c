@@ -62,7 +62,8 @@ server_receive(server *self, int fd)
 static int
 server_get_over(server *self, int err)
 {
-    if (err != -EMFILE && err != -ENFILE && err != -ENOBUFS && err != -ENOMEM)
+    if (err != -EMFILE && err != -ENFILE && err != -ENOBUFS && err != -ENOMEM &&
+        err != -ENOSPC)
         return err;
     err = yula_task_sleep(self->loop, YULA_LISTENER_PAUSE_NS);
     if (err == -ENOMEM) /* not even for a timer */

@@ -31,15 +31,7 @@ struct yula_listener {
 static void listener_on_event(yula_watcher *watcher, unsigned events,
                               void *arg);
 
-static void
-listener_retry(yula_timer *timer, void *arg)
-{
-    yula_listener *listener = arg;
-    int err = yula_watcher_start(&listener->watcher, listener->fd,
-                                 YULA_READABLE, listener_on_event, listener);
-    if (err < 0)
-        listener->cb(listener, err, NULL, 0, listener->arg);
-}
+static void listener_retry(yula_timer *timer, void *arg);
 
 static void
 listener_pause(yula_listener *listener)
@@ -56,7 +48,20 @@ static bool
 listener_is_short(int err)
 {
     return err == -EMFILE || err == -ENFILE || err == -ENOBUFS ||
-           err == -ENOMEM;
+           err == -ENOMEM || err == -ENOSPC;
+}
+
+static void
+listener_retry(yula_timer *timer, void *arg)
+{
+    yula_listener *listener = arg;
+    int err = yula_watcher_start(&listener->watcher, listener->fd,
+                                 YULA_READABLE, listener_on_event, listener);
+    if (err == 0)
+        return;
+    if (listener_is_short(err)) /* or nobody would ever be accepted again */
+        listener_pause(listener);
+    listener->cb(listener, err, NULL, 0, listener->arg);
 }
 
 static void
