@@ -19,6 +19,11 @@
 
 #define YULA_API __attribute__((visibility("default")))
 
+/* Of these headers; yula_version tells that of the library. */
+#define YULA_VERSION_MAJOR 0
+#define YULA_VERSION_MINOR 1
+#define YULA_VERSION_PATCH 0
+
 /* A deadline that never comes. Comparing and taking minimums need no special
  * case. */
 #define YULA_NEVER INT64_MAX
@@ -46,6 +51,12 @@ YULA_BEGIN
  * Thread: any.  Blocks: no.  Calls back: no.  GIL: not used.
  */
 YULA_API const char *yula_strerror(int code);
+
+/* The version of the library that runs: "0.1.0". Static.
+ *
+ * Thread: any.  Blocks: no.  Calls back: no.  GIL: not used.
+ */
+YULA_API const char *yula_version(void);
 
 YULA_END
 

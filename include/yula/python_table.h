@@ -287,6 +287,8 @@
     MEMBER(yula_file_write) \
     MEMBER(yula_file_write_at) \
     MEMBER(yula_loop_watch_slow) \
+    MEMBER(yula_timeout_enter) \
+    MEMBER(yula_version) \
     /* the end of the table */
 /* clang-format on */
 
@@ -582,6 +584,8 @@ typedef struct yula_python_table {
 #define yula_file_write YULA_PYTHON_USE(yula_file_write)
 #define yula_file_write_at YULA_PYTHON_USE(yula_file_write_at)
 #define yula_loop_watch_slow YULA_PYTHON_USE(yula_loop_watch_slow)
+#define yula_timeout_enter YULA_PYTHON_USE(yula_timeout_enter)
+#define yula_version YULA_PYTHON_USE(yula_version)
 /* the end of the names */
 #endif
 

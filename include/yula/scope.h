@@ -1,7 +1,7 @@
 /* scope.h: deadlines and shields around a part of a task; they nest.
  *
  *     yula_scope scope;
- *     int err = yula_deadline_enter(loop, &scope, yula_loop_now(loop) + limit_ns);
+ *     int err = yula_timeout_enter(loop, &scope, limit_ns);
  *     if (err < 0)
  *         return err;
  *     err = talk_to_peer(...);               (any await points)
@@ -46,8 +46,17 @@ typedef struct yula_scope {
 YULA_API int yula_deadline_enter(yula_loop *loop, yula_scope *scope,
                                  int64_t deadline_ns);
 
+/* The same with a span from now: yula_deadline_enter of yula_loop_now and
+ * timeout_ns. Left by yula_deadline_leave. */
+YULA_API int yula_timeout_enter(yula_loop *loop, yula_scope *scope,
+                                int64_t timeout_ns);
+
 /* Move the deadline of a scope. If it has interrupted the task already, it
- * stays so. Returns 0, or -ENOMEM (there is no deadline then). */
+ * stays so. YULA_NEVER takes it away.
+ *
+ * Returns 0, or -ENOMEM (there is no deadline then).
+ * Thread: loop.  Blocks: no.  Calls back: later.  GIL: not used.
+ */
 YULA_API int yula_deadline_move(yula_scope *scope, int64_t deadline_ns);
 
 /* End it.

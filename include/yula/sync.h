@@ -88,7 +88,7 @@ YULA_API void yula_mutex_init(yula_loop *loop, yula_mutex *mutex);
 
 /* Wait until the mutex is free, and have it.
  *
- * Returns 0, YULA_ECANCELED, -EDEADLK (the caller has it).
+ * Returns 0, YULA_ECANCELED, -EDEADLK (the caller has it), -EPERM (not in a task).
  * Thread: loop, in a task.  Blocks: the task.  Calls back: no.  GIL: not used.
  */
 YULA_API int yula_mutex_lock(yula_mutex *mutex);

@@ -119,8 +119,9 @@ YULA_API int yula_task_run(yula_loop *loop, const yula_task_options *options,
 YULA_API void yula_task_cancel(yula_task *task);
 
 /* An await point that waits for nothing: 0, or YULA_ECANCELED if the current
- * task has been asked to end. For long computations, and for await functions
- * that find their result there. Outside of a task: 0.
+ * task has been asked to end. For await functions that find their result there,
+ * and for computations; a deadline that passes during one is noticed by the loop
+ * only, so long ones rather let it run with yula_task_yield. Outside of a task: 0.
  *
  * Thread: loop.  Blocks: no.  Calls back: no.  GIL: not used.
  */

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <netdb.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "test.h"
@@ -44,4 +45,13 @@ TEST(a_text_stays_valid_when_another_is_asked_for)
     (void)yula_strerror(-4094);
     (void)yula_strerror(-ENOENT);
     CHECK_STR(first, "Operation not permitted");
+}
+
+TEST(the_headers_name_the_version_of_the_library)
+{
+    char text[32];
+
+    snprintf(text, sizeof(text), "%d.%d.%d", YULA_VERSION_MAJOR,
+             YULA_VERSION_MINOR, YULA_VERSION_PATCH);
+    CHECK_STR(yula_version(), text);
 }

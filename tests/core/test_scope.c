@@ -54,6 +54,30 @@ TEST(a_scope_that_is_left_in_time_changes_nothing)
 }
 
 static int
+timeouts(yula_task *task, void *arg)
+{
+    yula_loop *loop = yula_task_loop(task);
+    int64_t begin = test_now_ns;
+    yula_scope forever, gone, scope;
+
+    CHECK_EQ(yula_timeout_enter(loop, &forever, YULA_NEVER), 0);
+    CHECK_EQ(yula_timeout_enter(loop, &scope, 10), 0);
+    int err = yula_task_sleep(loop, 1000);
+    CHECK_EQ(yula_deadline_leave(&scope, err), -ETIMEDOUT);
+    CHECK_EQ(test_now_ns, begin + 10);
+    CHECK_EQ(yula_timeout_enter(loop, &gone, INT64_MIN), 0);
+    err = yula_task_sleep(loop, 1000);
+    CHECK_EQ(yula_deadline_leave(&gone, err), -ETIMEDOUT);
+    CHECK_EQ(test_now_ns, begin + 10);
+    return yula_deadline_leave(&forever, 0);
+}
+
+TEST(a_timeout_is_a_deadline_that_long_from_now)
+{
+    CHECK_EQ(tasks_main(timeouts, NULL), 0);
+}
+
+static int
 deadline_past(yula_task *task, void *arg)
 {
     yula_loop *loop = yula_task_loop(task);

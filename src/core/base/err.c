@@ -48,3 +48,9 @@ yula_strerror(int code)
         text = gai_strerror(code - YULA_EAI_BASE);
     return text != NULL ? text : "unknown error";
 }
+
+const char *
+yula_version(void)
+{
+    return YULA__VERSION;
+}

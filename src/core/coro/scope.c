@@ -137,6 +137,16 @@ yula_deadline_enter(yula_loop *loop, yula_scope *scope, int64_t deadline_ns)
 }
 
 int
+yula_timeout_enter(yula_loop *loop, yula_scope *scope, int64_t timeout_ns)
+{
+    int64_t deadline_ns;
+
+    if (__builtin_add_overflow(yula_loop_now(loop), timeout_ns, &deadline_ns))
+        deadline_ns = timeout_ns > 0 ? YULA_NEVER : 0;
+    return yula_deadline_enter(loop, scope, deadline_ns);
+}
+
+int
 yula_deadline_move(yula_scope *scope, int64_t deadline_ns)
 {
     if (deadline_ns != YULA_NEVER)
