@@ -20,6 +20,7 @@ PREPROCESSOR = re.compile(r"^[ \t]*#(?:[^\n]*\\\n)*[^\n]*", re.MULTILINE)
 # A declaration: everything from YULA_API to the ';'. The declared name is the
 # first identifier followed by '(' (a function) or the last one (a variable).
 DECLARATION = re.compile(r"\bYULA_API\b([^;{]*)[;{]")
+TLS_DECLARATION = re.compile(r"\bYULA_TLS_API\b([^;{]*)[;{]")
 PYTHON_DECLARATION = re.compile(r"\bYULA_PYTHON_API\b([^;{]*)[;{]")
 TABLE_MEMBER = re.compile(r"^    MEMBER\((\w+)\)", re.MULTILINE)
 VERSION_NODE = re.compile(r"(YULA_[0-9.]+)\s*\{(.*?)\}", re.DOTALL)
@@ -89,17 +90,20 @@ def main() -> int:
     parser.add_argument("--map", type=pathlib.Path, default="src/core/libyula.map")
     parser.add_argument("--headers", type=pathlib.Path, default="include/yula")
     parser.add_argument("--library", help="a built libyula.so to look into as well")
+    parser.add_argument("--tls", action="store_true", help="libyula-tls: what is YULA_TLS_API")
     parser.add_argument("--write", action="store_true", help="bring the map up to date")
     args = parser.parse_args()
 
     text = args.map.read_text()
-    declared = declared_names(args.headers)
+    declared = declared_names(args.headers, TLS_DECLARATION if args.tls else DECLARATION)
     mapped = mapped_names(text)
     missing = sorted(set(declared) - set(mapped))
     surplus = sorted(set(mapped) - set(declared))
     table = args.headers / "python_table.h"
     in_table = TABLE_MEMBER.findall(table.read_text())
     wanted = sorted(declared_names(args.headers, PYTHON_DECLARATION)) + sorted(declared)
+    if args.tls:  # no extension module reaches it through the table
+        wanted = in_table
     not_in_table = [name for name in wanted if name not in in_table]
     gone = [name for name in in_table if name not in wanted]
 

@@ -22,8 +22,8 @@ import sys
 import tempfile
 from dataclasses import dataclass, field
 
-FUNCTION = re.compile(r"\bYULA_(?:PYTHON_)?API\b[^;]*?\b(yula_\w+)\s*\(")
-EXPORT = re.compile(r"YULA_(?:PYTHON_)?API ")
+FUNCTION = re.compile(r"\bYULA_(?:PYTHON_|TLS_)?API\b[^;]*?\b(yula_\w+)\s*\(")
+EXPORT = re.compile(r"YULA_(?:PYTHON_|TLS_)?API ")
 OTHER_NAME = re.compile(
     r"#define (YULA_\w+)|typedef[^;]*\(\*(yula_\w+)\)\(|\b(?:struct|enum) (yula_\w+)[\s;{]"
     r"|typedef .*?\b(yula_\w+);|\b(YULA_\w+)\b(?= *[=,])",

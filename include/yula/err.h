@@ -34,7 +34,11 @@
 #define YULA_ERR_LIST(X)                                                       \
     X(YULA_EOF, -5000, "end of stream")                                        \
     X(YULA_ECLOSED, -5001, "the loop is closed")                               \
-    X(YULA_ECANCELED, -5002, "cancelled by its owner")
+    X(YULA_ECANCELED, -5002, "cancelled by its owner")                         \
+    X(YULA_ETLS, -5003, "TLS failed")                                          \
+    X(YULA_EALERT, -5004, "the peer refused, by a TLS alert")                  \
+    X(YULA_ECERT, -5005, "the peer's certificate is not accepted")             \
+    X(YULA_ECUT, -5006, "the TLS connection was cut off")
 
 enum {
 #define YULA_ERR_ENUM(name, number, text) name = (number),

@@ -13,6 +13,11 @@ TEST(every_code_of_ours_has_its_own_text)
     CHECK_STR(yula_strerror(YULA_EOF), "end of stream");
     CHECK_STR(yula_strerror(YULA_ECLOSED), "the loop is closed");
     CHECK_STR(yula_strerror(YULA_ECANCELED), "cancelled by its owner");
+    CHECK_STR(yula_strerror(YULA_ETLS), "TLS failed");
+    CHECK_STR(yula_strerror(YULA_EALERT), "the peer refused, by a TLS alert");
+    CHECK_STR(yula_strerror(YULA_ECERT),
+              "the peer's certificate is not accepted");
+    CHECK_STR(yula_strerror(YULA_ECUT), "the TLS connection was cut off");
 }
 
 TEST(a_negated_errno_has_the_text_of_libc)
