@@ -2,11 +2,7 @@
 #include "awaitable.h"
 #include "streams.h"
 
-#if defined(Py_GIL_DISABLED) || PY_VERSION_HEX < 0x030c0000
-#define STOP_REUSE 0
-#else
-#define STOP_REUSE 1
-#endif
+#define STOP_REUSE (YULAPY_REUSE && PY_VERSION_HEX >= 0x030c0000)
 
 PyObject *
 yulapy_awaitable_sent(PySendResult sent, PyObject *result)

@@ -21,13 +21,6 @@
 #include "loop/loop_i.h"
 #include "loop_schedule.h"
 
-#if defined(Py_GIL_DISABLED)
-/* The reference count is split between threads: always make a new one. */
-#define FUTURE_REUSE 0
-#else
-#define FUTURE_REUSE 1
-#endif
-
 #define FUTURE_SPARES                                                          \
     (sizeof(((yulapy_loop *)NULL)->spare_futures) / sizeof(PyObject *))
 
@@ -278,7 +271,7 @@ yulapy_future_yield(yulapy_loop *loop, PyObject *future)
 void
 yulapy_future_give_back(yulapy_loop *loop, PyObject *future)
 {
-    if (FUTURE_REUSE && Py_REFCNT(future) == 1 && loop->core != NULL &&
+    if (YULAPY_REUSE && Py_REFCNT(future) == 1 && loop->core != NULL &&
         future_is_ours(loop->state, future) &&
         loop->spare_future_count < FUTURE_SPARES) {
         future_part *part = future_part_of(future);

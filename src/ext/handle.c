@@ -27,12 +27,6 @@
 #define FREE_HANDLES 1024
 #define FREE_HANDLES_POSTED 16384
 
-#ifdef Py_GIL_DISABLED
-#define HANDLE_REUSE 0
-#else
-#define HANDLE_REUSE 1
-#endif
-
 /* Our part of a Handle is a yula_work, of a TimerHandle a yula_timer. */
 typedef struct threadsafe_extra {
     yula_work work; /* first: see yulapy_handle_work */
@@ -115,12 +109,10 @@ static PyObject *
 handle_alloc(yulapy_loop *loop, PyTypeObject *type, int kind)
 {
     const yulapy_handle_layout *at = &loop->state->handle;
-    PyObject *handle = loop->free_handles[kind];
-    if (HANDLE_REUSE && handle != NULL) {
-        loop->free_handles[kind] = SLOT(handle, at->callback);
-        loop->free_handle_counts[kind]--;
+    PyObject *handle = yulapy_free_list_take(&loop->free_handles[kind],
+                                             at->callback);
+    if (handle != NULL)
         return PyObject_Init(handle, type);
-    }
     handle = PyObject_GC_New(PyObject, type);
     if (handle == NULL)
         return NULL;
@@ -281,7 +273,7 @@ yulapy_loop_take_context(yulapy_loop *loop)
 void
 yulapy_loop_give_context(yulapy_loop *loop, PyObject **slot, PyObject *context)
 {
-    if (!HANDLE_REUSE || loop->core == NULL || *slot != context ||
+    if (!YULAPY_REUSE || loop->core == NULL || *slot != context ||
         Py_REFCNT(context) != 2 || PyMapping_Size(context) != 0)
         return;
     *slot = NULL;
@@ -553,13 +545,9 @@ handle_recycle(PyObject *handle, int kind, yulapy_loop *loop)
 {
     const unsigned limit = kind == KIND_POSTED ? FREE_HANDLES_POSTED
                                                : FREE_HANDLES;
-    if (!HANDLE_REUSE || loop == NULL || loop->core == NULL ||
-        loop->free_handle_counts[kind] >= limit)
-        return false;
-    SLOT(handle, loop->state->handle.callback) = loop->free_handles[kind];
-    loop->free_handles[kind] = handle;
-    loop->free_handle_counts[kind]++;
-    return true;
+    return loop != NULL && loop->core != NULL &&
+           yulapy_free_list_keep(&loop->free_handles[kind], handle,
+                                 loop->state->handle.callback, limit);
 }
 
 /* Put back what a new handle has in a slot. */
@@ -618,16 +606,16 @@ handle_dealloc(PyObject *handle)
 void
 yulapy_handle_drop_free(yulapy_loop *loop)
 {
+    const Py_ssize_t link = loop->state->handle.callback;
+
     Py_CLEAR(loop->empty_context);
     for (size_t kind = 0; kind < Py_ARRAY_LENGTH(loop->free_handles); kind++) {
-        while (loop->free_handles[kind] != NULL) {
-            PyObject *handle = loop->free_handles[kind];
-            loop->free_handles[kind] = SLOT(handle,
-                                            loop->state->handle.callback);
+        PyObject *handle;
+        while ((handle = yulapy_free_list_take(&loop->free_handles[kind],
+                                               link)) != NULL) {
             handle_drop_usual(loop->state, handle);
             PyObject_GC_Del(handle);
         }
-        loop->free_handle_counts[kind] = 0;
     }
 }
 

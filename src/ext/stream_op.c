@@ -16,14 +16,9 @@
 #include "awaitable.h"
 #include "streams.h"
 
-#if defined(Py_GIL_DISABLED)
-#define OP_REUSE 0
-#else
-#define OP_REUSE 1
-#endif
-
-/* Free ops kept, each 144 bytes. */
+/* Free ops kept, each 144 bytes; linked through the owner. */
 #define FREE_OPS 64
+#define FREE_LINK offsetof(yulapy_stream_op, owner)
 
 enum {
     OP_CREATED,
@@ -322,12 +317,6 @@ op_dealloc(PyObject *self)
     yulapy_stream_op *op = (yulapy_stream_op *)self;
     PyTypeObject *type = Py_TYPE(self);
 
-    yulapy_streams *streams = op->state->streams;
-    /* One that the collector has finalized would never warn again. */
-    bool keep = OP_REUSE && op->status != OP_CREATED && streams->usable &&
-                streams->free_op_count < FREE_OPS &&
-                !PyObject_GC_IsFinalized(self);
-
     if (op->status == OP_CREATED && PyObject_CallFinalizerFromDealloc(self) < 0)
         return;
     PyObject_GC_UnTrack(self);
@@ -335,37 +324,28 @@ op_dealloc(PyObject *self)
         PyObject_ClearWeakRefs(self);
     if (op->status != OP_DONE)
         op_finish(op);
-    if (keep) {
-        op->owner = (PyObject *)streams->free_ops;
-        streams->free_ops = op;
-        streams->free_op_count++;
-    }
-    else {
+    /* One that the collector has finalized would never warn again. */
+    if (PyObject_GC_IsFinalized(self) ||
+        !yulapy_free_list_keep(&op->state->streams->free_ops, self, FREE_LINK,
+                               FREE_OPS))
         type->tp_free(self);
-    }
     Py_DECREF(type);
 }
 
 void
 yulapy_stream_op_drop_free(yulapy_streams *streams)
 {
-    while (streams->free_ops != NULL) {
-        yulapy_stream_op *op = streams->free_ops;
-        streams->free_ops = (yulapy_stream_op *)op->owner;
-        PyObject_GC_Del(op);
-    }
-    streams->free_op_count = 0;
+    yulapy_free_list_end(&streams->free_ops, FREE_LINK);
 }
 
 static yulapy_stream_op *
 op_alloc(yulapy_streams *streams)
 {
-    yulapy_stream_op *op = streams->free_ops;
+    yulapy_stream_op *op = (yulapy_stream_op *)yulapy_free_list_take(
+        &streams->free_ops, FREE_LINK);
     if (op == NULL)
         return (yulapy_stream_op *)streams->op_type->tp_alloc(streams->op_type,
                                                               0);
-    streams->free_ops = (yulapy_stream_op *)op->owner;
-    streams->free_op_count--;
     op->status = OP_CREATED;
     op->searched = op->filled = 0;
     (void)PyObject_Init((PyObject *)op, streams->op_type);

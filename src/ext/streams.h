@@ -35,8 +35,7 @@ struct yulapy_streams {
     yulapy_stream_class reader, writer, protocol;
     PyTypeObject *reader_part_type, *writer_part_type, *op_type;
     PyObject *stop; /* a StopIteration to be used again: awaitable.c */
-    yulapy_stream_op *free_ops; /* linked through owner */
-    unsigned free_op_count;
+    yulapy_free_list free_ops;
     PyObject *str_connection_lost, *str_paused, *str_closed, *str_reader_ref;
     PyObject *str_class;                     /* "__class__" */
     PyObject *reader_fields, *writer_fields; /* tuples of names: ORDER below */
@@ -264,7 +263,7 @@ struct yulapy_stream_op {
 };
 
 int yulapy_stream_op_add_type(PyObject *module, yulapy_state *state);
-/* Free what is kept for new ones. */
+/* Free what is kept for new ones, and keep no more. */
 void yulapy_stream_op_drop_free(yulapy_streams *streams);
 /* A new one, or NULL. count: -1 for none. argument: or NULL. */
 yulapy_stream_op *yulapy_stream_op_new(yulapy_state *state,

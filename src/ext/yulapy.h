@@ -18,6 +18,7 @@
 
 #include "base/list.h"
 #include "base/sys.h"
+#include "free_list.h"
 #include "gil.h"
 #include "switch_interval.h"
 
@@ -55,8 +56,7 @@ struct yulapy_state {
     PyTypeObject *descriptor_type;
     PyTypeObject *listener_type;
     PyTypeObject *socket_op_type;
-    PyObject *free_socket_ops; /* linked; socket_ops.c */
-    unsigned free_socket_op_count;
+    yulapy_free_list free_socket_ops; /* socket_op.c */
     PyTypeObject *lookup_type;
     PyTypeObject *literal_type;
     PyTypeObject *worker_type;
@@ -175,10 +175,8 @@ struct yulapy_loop {
     /* native_lane.c; NULL until C has asked for it */
     struct yula_python *python;
 
-    /* handle.c: free handles by kind, linked through their first slot, and an
-     * empty context to run in, or NULL */
-    PyObject *free_handles[3];
-    unsigned free_handle_counts[3];
+    /* handle.c: free handles by kind, and an empty context to run in, or NULL */
+    yulapy_free_list free_handles[3];
     PyObject *empty_context;
 };
 
@@ -263,10 +261,12 @@ PyObject *yulapy_loop_remove_reader(yulapy_loop *loop, PyObject *fileobj,
                                     bool writer);
 /* (descriptor, what of add_reader 1 and add_writer 2 there is). */
 PyObject *yulapy_loop_watched_events(yulapy_loop *loop, PyObject *fileobj);
-/* --- socket_ops.c --- */
+/* --- socket_op.c --- */
 int yulapy_socket_op_add_type(PyObject *module, yulapy_state *state);
-/* Free what is kept for new operations. */
+/* Free what is kept for new operations, and keep no more. */
 void yulapy_socket_op_drop_free(yulapy_state *state);
+
+/* --- socket_ops.c --- */
 /* The sock_* methods of the loop, for its method table. */
 PyObject *yulapy_sock_recv(PyObject *, PyObject *const *, Py_ssize_t,
                            PyObject *);
