@@ -96,7 +96,9 @@ resolve_answer(yula_work *work, void *arg)
 {
     yula_resolve *resolve = arg;
 
-    resolve_report(resolve, resolve->status);
+    /* Cancelled, a worker may be writing the status: I2. */
+    resolve_report(resolve,
+                   resolve->canceled ? YULA_ECANCELED : resolve->status);
 }
 
 static void
