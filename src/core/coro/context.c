@@ -47,7 +47,8 @@ yula__context_choose(void)
     pthread_once(&once, context_choose);
 }
 
-static void *
+/* Not a function of its own, as context_leave is not. */
+__attribute__((always_inline)) static inline void *
 context_jump(void **save, void *to, void *value, bool leap)
 {
 #ifndef YULA__CONTEXT_PORTABLE
