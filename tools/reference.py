@@ -8,7 +8,9 @@ the pages say is what the headers say, so the headers are checked on the way
 
 How a header is read: a comment in the first column belongs to the declarations
 that follow without an empty line; `/* --- name --- */` begins a section; the
-comment that opens the file is the description of the room.
+comment that opens the file is the description of the room.  What the line of
+marks leaves out is DEFAULT_MARKS, or, where a comment says "as yula_x", what is
+said there.  yula.h becomes yula(7), with a list of the others.
 """
 
 import argparse
@@ -31,8 +33,11 @@ OTHER_NAME = re.compile(
 )
 ARGUMENT = re.compile(r"^(\w+(?:, \w+)*(?:, \.\.\.)?)  +(\S.*)$")
 MARKS = re.compile(r"\b(Thread|Blocks|Calls back|GIL):\s*")
+DEFAULT_MARKS = {"Thread": "loop", "Blocks": "no", "Calls back": "no", "GIL": "not used"}
+LIKE = re.compile(r"\b(?:as|of|than|for) (yula_\w+)")
 # One includes the others, the other is a list of names.
 UNSHOWN = {"yula.h", "python_table.h"}
+SEE_ALSO_MAX = 12
 PRIVATE = re.compile(
     r"^#(?:ifndef YULA_\w+_H|define YULA_\w+_H|endif|include|if|else|ifdef)|^YULA_(?:BEGIN|END)$"
 )
@@ -216,11 +221,16 @@ def parts_of(comment: list[str]) -> Parts:
     marks: dict[str, str] = {}
     for kind, lines in blocks(comment):
         text = " ".join(line.strip() for line in lines)
-        split = re.search(r"(?:^|(?<=\. )|(?<=\) ))Thread: ", text) if kind == "text" else None
+        split = re.search(r"(?:^|(?<=\. )|(?<=\) ))(?:Thread|GIL): ", text) if kind == "text" else None
         if split:
             marks |= marks_of(text[split.start() :])
             text = text[: split.start()].strip()
             lines = [text] if text else []
+        inside = re.search(r"(?<=[.)] )Returns? \S", text) if kind == "text" else None
+        if inside:
+            returns = f"{returns} {text[inside.start() :]}".strip()
+            text = text[: inside.start()].strip()
+            lines = [text]
         if kind == "text" and re.match(r"Returns?\b", text):
             returns = f"{returns} {text}".strip()
         elif lines:
@@ -228,16 +238,77 @@ def parts_of(comment: list[str]) -> Parts:
     return Parts(body, returns, marks)
 
 
-def problems_of(headers: list[Header]) -> list[str]:
-    problems = []
-    for header in headers:
-        if not header.intro:
-            problems.append(f"{header.name}: no comment opens it")
-        for entry in header.entries:
-            for function in entry.functions:
+def returns_of(entry: Entry, parts: Parts) -> str:
+    """Of a function that does nothing but tell, what it tells is the description."""
+    if parts.returns or all(is_void(entry, name) for name in entry.functions):
+        return parts.returns
+    return " ".join(" ".join(lines) for kind, lines in parts.body if kind == "text")
+
+
+def is_void(entry: Entry, function: str) -> bool:
+    return re.search(rf"API (?:_Noreturn )?void {function}\(", entry.text) is not None
+
+
+class Reference:
+    """All headers: what is said in one place and holds in others."""
+
+    def __init__(self, headers: list[Header]):
+        self.headers = headers
+        self.entries = {
+            name: entry
+            for header in headers
+            for entry in header.entries
+            for name in entry.functions
+        }
+
+    def marks(self, entry: Entry) -> dict[str, str]:
+        """Empty when neither the comment nor the one it refers to says a thing."""
+        own = parts_of(entry.comment).marks
+        seen = [entry]
+        while "Thread" not in own and "GIL" not in own:
+            like = LIKE.search(" ".join(seen[-1].comment))
+            other = self.entries.get(like.group(1)) if like else None
+            if other is None or other in seen:
+                return {}
+            seen.append(other)
+            own = parts_of(other.comment).marks | own
+        if "Thread" not in own:  # the lock decides
+            return own
+        return {name: own.get(name, default) for name, default in DEFAULT_MARKS.items()}
+
+    def see_also(self, entry: Entry, header: Header) -> list[str]:
+        """The functions that the comment names, then the neighbours."""
+        named = re.findall(r"\byula_\w+", " ".join(entry.comment))
+        section = [
+            name
+            for other in header.entries
+            if other.section == entry.section
+            for name in other.functions
+        ]
+        found = [
+            name
+            for name in dict.fromkeys(named + section)
+            if name in self.entries and name not in entry.functions
+        ]
+        return found[:SEE_ALSO_MAX]
+
+    def problems(self) -> list[str]:
+        found = [
+            f"{header.name}: no comment opens it" for header in self.headers if not header.intro
+        ]
+        for header in self.headers:
+            for entry in (entry for entry in header.entries if entry.functions):
+                name = f"{header.name}: {entry.functions[0]}"
                 if not entry.comment:
-                    problems.append(f"{header.name}: {function} is not explained")
-    return problems
+                    found.append(f"{name} is not explained")
+                elif not self.marks(entry):
+                    found.append(f"{name} does not say on which thread it may be called")
+                elif not (
+                    returns_of(entry, parts_of(entry.comment))
+                    or all(is_void(entry, function) for function in entry.functions)
+                ):
+                    found.append(f"{name} does not say what it returns")
+        return found
 
 
 def bare(code: list[str]) -> list[str]:
@@ -307,23 +378,30 @@ def summary_of(entry: Entry) -> str:
     return (sentence[:1].lower() + sentence[1:]) if sentence else "see the header"
 
 
-def manual_of_entry(entry: Entry, header: Header, version: str) -> dict[str, str]:
+def manual_of_entry(
+    entry: Entry, header: Header, version: str, reference: Reference
+) -> dict[str, str]:
     names = entry.functions
     parts = parts_of(entry.comment)
+    returns = returns_of(entry, parts)
     out = [*roff_code(entry.code), ".fi"]
     if parts.body:
         out += [
             ".SH DESCRIPTION",
             *roff_blocks(parts.body)[(parts.body[0][0] == "text") :],
         ]
-    if parts.returns:
-        out += [".SH RETURN VALUE", roff(parts.returns)]
-    if parts.marks:
-        out += [".SH USE"]
-        for mark, value in parts.marks.items():
-            out += [".TP", roff(mark), roff(value)]
+    if returns:
+        out += [".SH RETURN VALUE", roff(returns)]
+    out += [".SH USE"]
+    for mark, value in reference.marks(entry).items():
+        out += [".TP", roff(mark), roff(value)]
     room = header.name.removesuffix(".h")
-    out += [".SH SEE ALSO", f".BR yula_{room}.h (3)"]
+    out += [
+        ".SH SEE ALSO",
+        *(f".BR {name} (3)," for name in reference.see_also(entry, header)),
+        f".BR yula_{room}.h (3),",
+        ".BR yula (7)",
+    ]
     what = summary_of(entry)
     pages = {names[0]: roff_page(", ".join(names), what, header, out, version)}
     # The first line of a page with several names: man looks only at its file name.
@@ -357,21 +435,44 @@ def manual_of_header(header: Header, version: str) -> dict[str, str]:
     return {f"yula_{room}.h": page}
 
 
-def write_manual(headers: list[Header], out: pathlib.Path, version: str) -> int:
+def manual_of_all(overview: Header, headers: list[Header], version: str) -> str:
+    out = [
+        f'.TH yula 7 "" "yula {version}" "C library of yula"',
+        ".SH NAME",
+        f"yula \\- {roff(overview.title)}",
+        ".SH SYNOPSIS",
+        ".B #include <yula/yula.h>",
+        ".PP",
+        "cc program.c $(pkg\\-config \\-\\-cflags \\-\\-libs yula)",
+        ".SH DESCRIPTION",
+        *roff_blocks(blocks(overview.description))[1:],
+        ".SH HEADERS",
+    ]
+    for header in headers:
+        out += [".TP", f".BR yula_{header.name} (3)", roff(header.title)]
+    return "\n".join(out) + "\n"
+
+
+def write_manual(
+    headers: list[Header], overview: Header, folder: pathlib.Path, version: str
+) -> int:
+    """Pages of section 3 into the folder man3, the overview beside it."""
     pages: dict[str, str] = {}
+    reference = Reference(headers)
     for header in headers:
         pages |= manual_of_header(header, version)
         for entry in header.entries:
             if entry.functions:
-                pages |= manual_of_entry(entry, header, version)
-    out.mkdir(parents=True, exist_ok=True)
-    for old in out.glob("*.3"):
+                pages |= manual_of_entry(entry, header, version, reference)
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.glob("*.3"):
         if old.stem not in pages:
             old.unlink()
     for name, text in pages.items():
-        (out / f"{name}.3").write_text(text)
-    os.utime(out)  # ninja looks at the folder
-    return len(pages)
+        (folder / f"{name}.3").write_text(text)
+    (folder.parent / "yula.7").write_text(manual_of_all(overview, headers, version))
+    os.utime(folder)  # ninja looks at the folder
+    return len(pages) + 1
 
 
 # --- HTML ----------------------------------------------------------------------
@@ -414,7 +515,7 @@ def html_blocks(parts: list[tuple[str, list[str]]], index: dict[str, str]) -> li
     return out
 
 
-def html_entry(entry: Entry, index: dict[str, str]) -> list[str]:
+def html_entry(entry: Entry, index: dict[str, str], reference: Reference) -> list[str]:
     names = entry.functions + entry.names
     parts = parts_of(entry.comment)
     anchors = "".join(f'<a id="{name}"></a>' for name in dict.fromkeys(names))
@@ -423,8 +524,9 @@ def html_entry(entry: Entry, index: dict[str, str]) -> list[str]:
     out += html_blocks(parts.body, index)
     if parts.returns:
         out.append(f"<p>{linked(parts.returns, index)}</p>")
-    if parts.marks:
-        marks = " · ".join(f"{name}: {value}" for name, value in parts.marks.items())
+    known = reference.marks(entry) if entry.functions else parts.marks
+    if known:
+        marks = " · ".join(f"{name}: {value}" for name, value in known.items())
         out.append(f'<p class="marks">{linked(marks, index)}</p>')
     return [*out, "</section>"]
 
@@ -442,7 +544,7 @@ def html_page(title: str, body: list[str]) -> str:
     )
 
 
-def html_of_header(header: Header, index: dict[str, str]) -> str:
+def html_of_header(header: Header, index: dict[str, str], reference: Reference) -> str:
     body = ['<p><a href="index.html">libyula</a></p>', f"<h1>yula/{header.name}</h1>"]
     body += html_blocks(blocks(header.description), index)
     section = ""
@@ -450,20 +552,22 @@ def html_of_header(header: Header, index: dict[str, str]) -> str:
         if entry.section != section:
             section = entry.section
             body.append(f"<h2>{html.escape(section)}</h2>")
-        body += html_entry(entry, index)
+        body += html_entry(entry, index, reference)
     return html_page(f"yula/{header.name}", body)
 
 
-def write_html(headers: list[Header], out: pathlib.Path, version: str) -> int:
+def write_html(headers: list[Header], overview: Header, out: pathlib.Path, version: str) -> int:
     index: dict[str, str] = {}
+    reference = Reference(headers)
     for header in headers:
         for entry in header.entries:
             for name in entry.functions + entry.names:
                 index.setdefault(name, f"{header.name}.html#{name}")
     out.mkdir(parents=True, exist_ok=True)
     body = [f"<h1>libyula {html.escape(version)}</h1>"]
+    body += html_blocks(blocks(overview.description), index)
     for header in headers:
-        (out / f"{header.name}.html").write_text(html_of_header(header, index))
+        (out / f"{header.name}.html").write_text(html_of_header(header, index, reference))
         body += [
             f'<h2><a href="{header.name}.html">{header.name}</a></h2>',
             f"<p>{linked(header.title, index)}</p><p>",
@@ -483,17 +587,17 @@ def groff_problems(folder: pathlib.Path) -> list[str]:
     groff = shutil.which("groff")
     if groff is None:
         return []
-    pages = [str(path) for path in sorted(folder.glob("*.3"))]
+    pages = [str(path) for path in [*sorted(folder.glob("*.3")), folder.parent / "yula.7"]]
     command = [groff, "-man", "-ww", "-z", "-Tutf8", *pages]
     result = subprocess.run(command, cwd=folder.parent, capture_output=True, text=True)
     return result.stderr.splitlines()
 
 
-def check(headers: list[Header]) -> int:
-    problems = problems_of(headers)
+def check(headers: list[Header], overview: Header) -> int:
+    problems = Reference(headers).problems()
     with tempfile.TemporaryDirectory() as folder:
         out = pathlib.Path(folder) / "man3"
-        count = write_manual(headers, out, "")
+        count = write_manual(headers, overview, out, "")
         problems += groff_problems(out)
     for problem in problems:
         print(problem, file=sys.stderr)
@@ -506,19 +610,22 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--headers", type=pathlib.Path, default="include/yula")
     parser.add_argument("--version", default="")
-    parser.add_argument("--man", type=pathlib.Path, help="write manual pages into this folder")
+    parser.add_argument(
+        "--man", type=pathlib.Path, help="write manual pages into this folder, and yula.7 beside it"
+    )
     parser.add_argument("--html", type=pathlib.Path, help="write HTML pages into this folder")
     parser.add_argument("--check", action="store_true", help="only look for what is missing")
     args = parser.parse_args()
 
     paths = sorted(path for path in args.headers.glob("*.h") if path.name not in UNSHOWN)
     headers = [read_header(path) for path in paths]
+    overview = read_header(args.headers / "yula.h")
     if args.check:
-        return check(headers)
+        return check(headers, overview)
     if args.man:
-        print(f"{write_manual(headers, args.man, args.version)} manual pages")
+        print(f"{write_manual(headers, overview, args.man, args.version)} manual pages")
     if args.html:
-        print(f"{write_html(headers, args.html, args.version)} HTML pages")
+        print(f"{write_html(headers, overview, args.html, args.version)} HTML pages")
     return 0
 
 

@@ -49,7 +49,9 @@ YULA_API int yula_channel_send(yula_channel *channel, const void *item);
  */
 YULA_API int yula_channel_recv(yula_channel *channel, void *item);
 
-/* The same without waiting: -EAGAIN where they would wait.
+/* Send, receive without waiting, in a task or not.
+ *
+ * Returns as yula_channel_send and yula_channel_recv; -EAGAIN where they would wait.
  * Thread: loop.  Blocks: no.  Calls back: no.  GIL: not used. */
 YULA_API int yula_channel_try_send(yula_channel *channel, const void *item);
 YULA_API int yula_channel_try_recv(yula_channel *channel, void *item);

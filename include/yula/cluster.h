@@ -86,7 +86,11 @@ YULA_API void yula_cluster_stop(yula_cluster *cluster);
  */
 YULA_API int yula_cluster_join(yula_cluster *cluster);
 
-/* Start and join. Returns as the two. */
+/* Start and join.
+ *
+ * Returns as yula_cluster_start and yula_cluster_join do.
+ * Thread: any.  Blocks: until all have ended.  Calls back: no.  GIL: not used.
+ */
 YULA_API int yula_cluster_run(const yula_cluster_options *options);
 
 /* The address that the members listen on (with the port that was chosen), or

@@ -162,8 +162,10 @@ YULA_API size_t yula_conn_buffered(const yula_conn *conn);
  */
 YULA_API int yula_conn_write(yula_conn *conn, const void *base, size_t len);
 
-/* The same without waiting, of any length: -EAGAIN when more than the high mark
- * is queued already or others wait to write; then nothing was written.
+/* Write all of it without waiting, of any length, in a task or not.
+ *
+ * Returns as yula_conn_write; -EAGAIN when more than the high mark is queued already
+ * or others wait to write: then nothing was written.
  * Thread: loop.  Blocks: no.  Calls back: no.  GIL: not used. */
 YULA_API int yula_conn_try_write(yula_conn *conn, const void *base, size_t len);
 

@@ -55,7 +55,8 @@ YULA_API void *yula_coroutine_yield(yula_coroutine *coroutine, void *value);
 /* Whether its function has returned. Thread: loop. */
 YULA_API bool yula_coroutine_ended(const yula_coroutine *coroutine);
 
-/* Bytes of stack it has used at most, see yula_task_info.stack_used. */
+/* Bytes of stack it has used at most, see yula_task_info.stack_used.
+ * Thread: loop. */
 YULA_API size_t yula_coroutine_stack_used(const yula_coroutine *coroutine);
 
 YULA_END

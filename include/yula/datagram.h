@@ -106,7 +106,8 @@ YULA_API void yula_datagram_drop(yula_datagram *datagram);
 YULA_API size_t yula_datagram_queued(const yula_datagram *datagram);
 
 /* Set the water marks; low <= high. Those of a new socket are
- * YULA_STREAM_LOW and YULA_STREAM_HIGH. Thread: loop. */
+ * YULA_STREAM_LOW and YULA_STREAM_HIGH.
+ * Thread: loop.  Calls back: pressure, before return (set_marks only). */
 YULA_API void yula_datagram_set_marks(yula_datagram *datagram, size_t low,
                                       size_t high);
 YULA_API void yula_datagram_get_marks(const yula_datagram *datagram,

@@ -61,7 +61,9 @@ YULA_API int yula_mailbox_send(yula_loop *loop, yula_mailbox *mailbox,
 YULA_API int yula_mailbox_recv(yula_loop *loop, yula_mailbox *mailbox,
                                void **out);
 
-/* The same without waiting: -EAGAIN where they would wait.
+/* Send, receive without waiting.
+ *
+ * Returns as yula_mailbox_send and yula_mailbox_recv; -EAGAIN where they would wait.
  *
  * Thread: any.  Blocks: no.  Calls back: no.  GIL: not used.
  */

@@ -106,7 +106,8 @@ YULA_API int yula_pipe_write(yula_pipe_writer *writer, const void *base,
 YULA_API size_t yula_pipe_queued(const yula_pipe_writer *writer);
 
 /* Set the water marks, bytes; low <= high. As those of a stream, 16 and 64 KiB
- * at first. pressure(true) may be called before return. Thread: loop. */
+ * at first.
+ * Thread: loop.  Calls back: pressure, before return (set_marks only). */
 YULA_API void yula_pipe_set_marks(yula_pipe_writer *writer, size_t low,
                                   size_t high);
 YULA_API void yula_pipe_get_marks(const yula_pipe_writer *writer, size_t *low,
@@ -216,8 +217,10 @@ YULA_API size_t yula_source_buffered(const yula_source *source);
  */
 YULA_API int yula_sink_write(yula_sink *sink, const void *base, size_t len);
 
-/* The same without waiting, of any length: -EAGAIN when more than the high mark
- * is queued already or others wait to write; then nothing was written.
+/* Write all of it without waiting, of any length, in a task or not.
+ *
+ * Returns as yula_sink_write; -EAGAIN when more than the high mark is queued already
+ * or others wait to write: then nothing was written.
  * Thread: loop.  Blocks: no.  Calls back: no.  GIL: not used. */
 YULA_API int yula_sink_try_write(yula_sink *sink, const void *base, size_t len);
 

@@ -46,8 +46,13 @@ typedef struct yula_scope {
 YULA_API int yula_deadline_enter(yula_loop *loop, yula_scope *scope,
                                  int64_t deadline_ns);
 
-/* The same with a span from now: yula_deadline_enter of yula_loop_now and
- * timeout_ns. Left by yula_deadline_leave. */
+/* The same with a span from now. Left by yula_deadline_leave, too.
+ *
+ * timeout_ns  0 and less are past already; YULA_NEVER sets no deadline.
+ *
+ * Returns 0, or -ENOMEM (the scope was not entered).
+ * Thread: loop, in a task.  Blocks: no.  Calls back: later.  GIL: not used.
+ */
 YULA_API int yula_timeout_enter(yula_loop *loop, yula_scope *scope,
                                 int64_t timeout_ns);
 

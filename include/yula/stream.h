@@ -144,11 +144,12 @@ YULA_API int yula_stream_shutdown(yula_stream *stream);
  * for the end of the callback. Thread: loop. */
 YULA_API size_t yula_stream_queued(yula_stream *stream);
 
-/* The same without sending anything. Thread: loop. */
+/* What yula_stream_queued counts, without sending anything. Thread: loop. */
 YULA_API size_t yula_stream_peek_queued(const yula_stream *stream);
 
 /* Set the water marks, bytes; low <= high. pressure(true) is called when the
- * queue is above high, pressure(false) when it is at or below low. */
+ * queue is above high, pressure(false) when it is at or below low.
+ * Thread: loop.  Calls back: pressure, before return (set_marks only). */
 YULA_API void yula_stream_set_marks(yula_stream *stream, size_t low,
                                     size_t high);
 YULA_API void yula_stream_get_marks(const yula_stream *stream, size_t *low,

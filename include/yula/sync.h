@@ -208,7 +208,9 @@ YULA_API void yula_queue_init(yula_loop *loop, yula_queue *queue, void **slots,
  */
 YULA_API int yula_queue_put(yula_queue *queue, void *item);
 
-/* The same without waiting: -EAGAIN when the queue is full.
+/* Put an item in without waiting, in a task or not.
+ *
+ * Returns 0, -EAGAIN (the queue is full), -EPIPE (closed).
  * Thread: loop.  Blocks: no.  Calls back: no.  GIL: not used. */
 YULA_API int yula_queue_try_put(yula_queue *queue, void *item);
 
@@ -221,7 +223,9 @@ YULA_API int yula_queue_try_put(yula_queue *queue, void *item);
  */
 YULA_API int yula_queue_get(yula_queue *queue, void **out);
 
-/* The same without waiting: -EAGAIN when the queue is empty.
+/* Take the oldest item out without waiting, in a task or not.
+ *
+ * Returns 0, -EAGAIN (the queue is empty), YULA_EOF (closed, and empty).
  * Thread: loop.  Blocks: no.  Calls back: no.  GIL: not used. */
 YULA_API int yula_queue_try_get(yula_queue *queue, void **out);
 

@@ -73,6 +73,7 @@ YULA_API int yula_task_join(yula_task *task, int *result);
 /* Take one more reference; give one back. A task whose last reference is given
  * back runs on and frees itself at its end.
  *
+ * Returns the task (yula_task_ref).
  * Thread: loop.  Blocks: no.  Calls back: no.  GIL: not used.
  */
 YULA_API yula_task *yula_task_ref(yula_task *task);
@@ -142,7 +143,11 @@ YULA_API int yula_task_sleep(yula_loop *loop, int64_t timeout_ns);
 YULA_API int yula_task_sleep_until(yula_loop *loop, int64_t deadline_ns);
 
 /* Let other tasks that are ready run, and the loop poll if there are none, or
- * some 50 µs after it did. Returns 0 or YULA_ECANCELED. */
+ * some 50 µs after it did.
+ *
+ * Returns 0, YULA_ECANCELED.
+ * Thread: loop.  Blocks: the task.  Calls back: no.  GIL: not used.
+ */
 YULA_API int yula_task_yield(yula_loop *loop);
 
 /* --- looking ------------------------------------------------------------- */
