@@ -34,7 +34,7 @@ OTHER_NAME = re.compile(
 ARGUMENT = re.compile(r"^(\w+(?:, \w+)*(?:, \.\.\.)?)  +(\S.*)$")
 MARKS = re.compile(r"\b(Thread|Blocks|Calls back|GIL):\s*")
 DEFAULT_MARKS = {"Thread": "loop", "Blocks": "no", "Calls back": "no", "GIL": "not used"}
-LIKE = re.compile(r"\b(?:as|of|than|for) (yula_\w+)")
+LIKE = re.compile(r"\b(?:[Aa]s|of|than|for) (yula_\w+)")
 # One includes the others, the other is a list of names.
 UNSHOWN = {"yula.h", "python_table.h"}
 SEE_ALSO_MAX = 12

@@ -176,7 +176,8 @@ YULA_TLS_API int yula_tls_handshake(yula_tls *tls);
  */
 YULA_TLS_API void yula_tls_close(yula_tls *tls);
 
-/* Close at once, without a word: the peer must take it for a failure. */
+/* Close at once, without a word: the peer must take it for a failure. Otherwise as
+ * yula_tls_close. */
 YULA_TLS_API void yula_tls_abort(yula_tls *tls);
 
 /* --- reading ------------------------------------------------------------- */
