@@ -9,7 +9,9 @@
  * goes later, and the wait is part of its latency.
  *
  * With --spin it never sleeps: for a client that has a CPU to itself, whose own
- * waking up would otherwise be a part of what it measures.
+ * waking up would otherwise be a part of what it measures. It then knows when it did
+ * not run all the same, because something else had its CPU. When the answers came
+ * that it finds after that cannot be told: they are counted as "unseen" only.
  *
  * Answers are short ones with a Content-Length of 0. Prints one JSON object a line
  * for each path, with the fields of wrk_report.lua.
@@ -31,8 +33,9 @@ enum {
     CONNECTIONS_MAX = 256,
     EVENTS = 64,
     ANSWER_MAX = 4096,
-    SILENCE_MS =
-        10000 /* a server that answers nobody for this long has failed */
+    ABSENT_NS = 250000, /* longer than all of the client's work at once */
+    /* A server that answers nobody for this long has failed. */
+    SILENCE_MS = 10000
 };
 
 typedef struct path path;
@@ -41,6 +44,7 @@ typedef struct {
     path *of;
     int fd;
     bool busy;
+    bool unseen;     /* the client was away meanwhile */
     uint64_t due_ns; /* of the request in flight */
     size_t got;
     char answer[ANSWER_MAX + 1];
@@ -52,12 +56,14 @@ struct path {
     uint64_t due_ns; /* of the next request */
     uint64_t random;
     uint64_t refused; /* answered with something else than 200 */
+    uint64_t unseen;
     latency latencies;
     connection *connections;
 };
 
 static struct {
     uint64_t distance_ns, began_ns, end_ns;
+    uint64_t back_ns; /* when the client ran again, after it had not */
     int epoll;
     bool spin;
     size_t path_count, connection_count;
@@ -112,6 +118,7 @@ connection_ask(connection *conn, uint64_t due_ns)
     path *of = conn->of;
 
     conn->busy = true;
+    conn->unseen = due_ns < run.back_ns;
     conn->due_ns = due_ns;
     conn->got = 0;
     run.in_flight++;
@@ -140,7 +147,10 @@ connection_answered(connection *conn)
     path *of = conn->of;
     uint64_t now = now_ns();
 
-    latency_add(&of->latencies, now - conn->due_ns);
+    if (conn->unseen)
+        of->unseen++;
+    else
+        latency_add(&of->latencies, now - conn->due_ns);
     of->refused += memcmp(conn->answer, "HTTP/1.1 200", 12) != 0;
     conn->busy = false;
     run.in_flight--;
@@ -206,13 +216,25 @@ wait_events(struct epoll_event *events, uint64_t next, uint64_t now)
 }
 
 static void
+note_absence(uint64_t now)
+{
+    run.back_ns = now;
+    for (size_t p = 0; p < run.path_count; p++)
+        for (size_t i = 0; i < run.connection_count; i++)
+            run.paths[p].connections[i].unseen = true;
+}
+
+static void
 play(void)
 {
     struct epoll_event events[EVENTS];
-    uint64_t answered_ns = now_ns();
+    uint64_t answered_ns = now_ns(), before_ns = answered_ns;
 
     for (;;) {
         uint64_t now = now_ns();
+        if (run.spin && now - before_ns > ABSENT_NS)
+            note_absence(now);
+        before_ns = now;
         for (size_t p = 0; p < run.path_count; p++)
             path_ask(&run.paths[p], now);
         uint64_t next = next_due_ns();
@@ -233,16 +255,18 @@ path_print(const path *of, uint64_t took_ns)
 {
     const latency *hist = &of->latencies;
 
-    printf("{\"requests\": %llu, \"microseconds\": %llu, \"p50_us\": %.1f, "
-           "\"p99_us\": %.1f, \"p999_us\": %.1f, \"max_us\": %.1f, "
-           "\"non_2xx\": %llu, \"connect\": 0, \"read\": 0, \"write\": 0, "
-           "\"timeout\": 0}\n",
-           (unsigned long long)hist->count,
-           (unsigned long long)(took_ns / 1000),
-           (double)latency_quantile_ns(hist, 0.50) / 1e3,
-           (double)latency_quantile_ns(hist, 0.99) / 1e3,
-           (double)latency_quantile_ns(hist, 0.999) / 1e3,
-           (double)hist->max_ns / 1e3, (unsigned long long)of->refused);
+    printf(
+        "{\"requests\": %llu, \"microseconds\": %llu, \"p50_us\": %.1f, "
+        "\"p99_us\": %.1f, \"p999_us\": %.1f, \"max_us\": %.1f, "
+        "\"unseen\": %llu, \"non_2xx\": %llu, \"connect\": 0, \"read\": 0, \"write\": 0, "
+        "\"timeout\": 0}\n",
+        (unsigned long long)(hist->count + of->unseen),
+        (unsigned long long)(took_ns / 1000),
+        (double)latency_quantile_ns(hist, 0.50) / 1e3,
+        (double)latency_quantile_ns(hist, 0.99) / 1e3,
+        (double)latency_quantile_ns(hist, 0.999) / 1e3,
+        (double)hist->max_ns / 1e3, (unsigned long long)of->unseen,
+        (unsigned long long)of->refused);
 }
 
 static void
