@@ -289,6 +289,26 @@
     MEMBER(yula_loop_watch_slow) \
     MEMBER(yula_timeout_enter) \
     MEMBER(yula_version) \
+    MEMBER(yula_child_close) \
+    MEMBER(yula_child_close_stdin) \
+    MEMBER(yula_child_communicate) \
+    MEMBER(yula_child_process) \
+    MEMBER(yula_child_result_free) \
+    MEMBER(yula_child_run) \
+    MEMBER(yula_child_start) \
+    MEMBER(yula_child_stderr) \
+    MEMBER(yula_child_stdin) \
+    MEMBER(yula_child_stdout) \
+    MEMBER(yula_child_stop) \
+    MEMBER(yula_child_wait) \
+    MEMBER(yula_process_code) \
+    MEMBER(yula_process_free) \
+    MEMBER(yula_process_pid) \
+    MEMBER(yula_process_signal) \
+    MEMBER(yula_process_signal_group) \
+    MEMBER(yula_process_start) \
+    MEMBER(yula_process_status) \
+    MEMBER(yula_process_take) \
     /* the end of the table */
 /* clang-format on */
 
@@ -586,6 +606,26 @@ typedef struct yula_python_table {
 #define yula_loop_watch_slow YULA_PYTHON_USE(yula_loop_watch_slow)
 #define yula_timeout_enter YULA_PYTHON_USE(yula_timeout_enter)
 #define yula_version YULA_PYTHON_USE(yula_version)
+#define yula_child_close YULA_PYTHON_USE(yula_child_close)
+#define yula_child_close_stdin YULA_PYTHON_USE(yula_child_close_stdin)
+#define yula_child_communicate YULA_PYTHON_USE(yula_child_communicate)
+#define yula_child_process YULA_PYTHON_USE(yula_child_process)
+#define yula_child_result_free YULA_PYTHON_USE(yula_child_result_free)
+#define yula_child_run YULA_PYTHON_USE(yula_child_run)
+#define yula_child_start YULA_PYTHON_USE(yula_child_start)
+#define yula_child_stderr YULA_PYTHON_USE(yula_child_stderr)
+#define yula_child_stdin YULA_PYTHON_USE(yula_child_stdin)
+#define yula_child_stdout YULA_PYTHON_USE(yula_child_stdout)
+#define yula_child_stop YULA_PYTHON_USE(yula_child_stop)
+#define yula_child_wait YULA_PYTHON_USE(yula_child_wait)
+#define yula_process_code YULA_PYTHON_USE(yula_process_code)
+#define yula_process_free YULA_PYTHON_USE(yula_process_free)
+#define yula_process_pid YULA_PYTHON_USE(yula_process_pid)
+#define yula_process_signal YULA_PYTHON_USE(yula_process_signal)
+#define yula_process_signal_group YULA_PYTHON_USE(yula_process_signal_group)
+#define yula_process_start YULA_PYTHON_USE(yula_process_start)
+#define yula_process_status YULA_PYTHON_USE(yula_process_status)
+#define yula_process_take YULA_PYTHON_USE(yula_process_take)
 /* the end of the names */
 #endif
 

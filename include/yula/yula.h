@@ -44,6 +44,7 @@
 #include <yula/loop.h>
 #include <yula/mailbox.h>
 #include <yula/pipe.h>
+#include <yula/process.h>
 #include <yula/resolve.h>
 #include <yula/scope.h>
 #include <yula/signal.h>
