@@ -514,6 +514,34 @@ peer_receives(const talk *with, char *to, size_t len)
     }
 }
 
+TEST(a_large_write_is_one_system_call_where_the_kernel_has_room)
+{
+    yula_loop *loop = test_loop();
+    talk with;
+    actor ann;
+    enum {
+        LARGE = 96 * 1024
+    };
+    char *got = malloc(LARGE);
+
+    for (int tcp = 0; tcp < 2; tcp++) {
+        talk_begin(&with, loop, tcp);
+        test_faults_clear();
+        actor_start(&ann, loop, "ann", write_bulk, &with);
+        ann.number = LARGE;
+        CHECK_EQ(actor_end(&ann), 0);
+        CHECK_STR(actor_log(), "ann wrote. ");
+        CHECK_EQ(test_sys_count("send") + test_sys_count("sendmsg"), 1);
+        CHECK_EQ(yula_stream_peek_queued(yula_conn_stream(with.conn)), 0);
+        peer_receives(&with, got, LARGE);
+        for (size_t i = 0; i < LARGE; i++)
+            CHECK_EQ(got[i], 'a');
+        talk_end(&with);
+    }
+    free(got);
+    yula_loop_free(loop);
+}
+
 TEST(large_writes_wait_for_the_peer_and_do_not_mix)
 {
     yula_loop *loop = test_loop();

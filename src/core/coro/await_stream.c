@@ -313,21 +313,28 @@ conn_must_wait(const yula_conn *conn)
     return conn->writing.owner != NULL || conn->stream->pressed;
 }
 
-/* I5. Without waiting. */
+/* I5. Whether this is the first write since a read waited. */
+static inline bool
+conn_writes_first(yula_conn *conn)
+{
+    if (conn->writes == 0) {
+        conn->writes = 1;
+        return true;
+    }
+    conn->gathers = true;
+    conn->single = 0;
+    conn->writes = 2;
+    return false;
+}
+
+/* Without waiting. */
 static int
 conn_put(yula_conn *conn, const char *base, size_t len)
 {
     size_t sent = 0;
 
-    if (conn->writes > 0) {
-        conn->gathers = true;
-        conn->single = 0;
-        conn->writes = 2;
-    }
-    else {
-        conn->writes = 1;
-        if (!conn->gathers)
-            sent = yula__stream_send_now(conn->stream, base, len);
+    if (conn_writes_first(conn) && !conn->gathers) {
+        sent = yula__stream_send_now(conn->stream, base, len);
         if (sent == len)
             return 0;
     }
@@ -344,10 +351,10 @@ conn_write_parts(yula_conn *conn, const char *base, size_t len)
     while (len > 0) {
         size_t part = len < YULA_STREAM_HIGH ? len : YULA_STREAM_HIGH;
         int err = conn->status; /* may have changed while we waited */
-        while (err == 0 && yula_stream_pressed(conn->stream))
+        while (err == 0 && conn->stream->pressed)
             err = yula__line_wait(conn->loop, &conn->pressed, NULL, "write");
         if (err == 0)
-            err = conn_put(conn, base, part);
+            err = yula_stream_write(conn->stream, base, part, NULL);
         if (err < 0)
             return err;
         base += part;
@@ -360,17 +367,24 @@ int
 yula_conn_write(yula_conn *conn, const void *base, size_t len)
 {
     int err = yula__await_check(conn->loop);
+    size_t sent = 0;
 
     if (err == 0)
         err = conn->status;
     if (err < 0)
         return err;
-    if (len <= YULA_STREAM_HIGH && !conn_must_wait(conn))
-        return conn_put(conn, base, len);
+    if (!conn_must_wait(conn)) {
+        if (len <= YULA_STREAM_HIGH)
+            return conn_put(conn, base, len);
+        (void)conn_writes_first(conn);
+        sent = yula__stream_send_now(conn->stream, base, len);
+        if (sent == len)
+            return 0;
+    }
     err = yula_mutex_lock(&conn->writing);
     if (err < 0)
         return err;
-    err = conn_write_parts(conn, base, len);
+    err = conn_write_parts(conn, (const char *)base + sent, len - sent);
     (void)yula_mutex_unlock(&conn->writing);
     return err;
 }

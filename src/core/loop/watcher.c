@@ -234,7 +234,9 @@ yula__watchers_collect(yula_loop *loop, int count, unsigned lanes)
         if (!(lanes & 1u << watcher->work.lane))
             continue;
         watcher->pending |= event->events;
-        yula_work_queue(loop, &watcher->work);
+        /* The inbox has been drained since the poll. */
+        if (!yula__work_queued(&watcher->work))
+            yula__list_append(&loop->ready[watcher->work.lane], &watcher->work);
     }
     if (!(lanes & 1u << YULA_LANE_HOST))
         return; /* the second pass counts */
