@@ -17,9 +17,9 @@
 /* So much is read without waiting; then the other tasks have their turn. */
 #define TLS_RUN_MAX (256u * 1024u)
 
-/* A peer that makes OpenSSL answer (KeyUpdate) and reads nothing: so many bytes
- * may be queued. Twice what writers leave there, and more. */
-#define TLS_QUEUE_MAX (8u * YULA_STREAM_HIGH)
+/* A peer that makes OpenSSL answer (KeyUpdate) and reads nothing: so many answers
+ * may be queued above the high mark. */
+#define TLS_ANSWERS_MAX 64
 
 /* The longest name of a host (RFC 1035), and a zone. */
 #define TLS_HOST_MAX 255
@@ -41,6 +41,12 @@ yula__tls_wait(yula_tls *tls)
     if (tls->received.waiting.first != NULL)
         yula_event_set(&tls->received);
     return err;
+}
+
+static bool
+tls_pressed(yula_tls *tls)
+{
+    return yula_stream_pressed(yula_conn_stream(tls->conn));
 }
 
 /* --- the handshake ------------------------------------------------------- */
@@ -113,6 +119,18 @@ yula_tls_handshake(yula_tls *tls)
 
 /* --- reading ------------------------------------------------------------- */
 
+/* Returns err, or that there were too many. */
+static int
+tls_count_answers(yula_tls *tls, int err)
+{
+    if (!tls_pressed(tls))
+        tls->answers = 0;
+    else if (++tls->answers > TLS_ANSWERS_MAX)
+        err = tls->status = yula__tls_say(&tls->why, YULA_ETLS,
+                                          "the peer asks and does not listen");
+    return err;
+}
+
 /* One record's worth, if it is there. */
 static ssize_t
 tls_step_read(yula_tls *tls, void *base, size_t len)
@@ -125,10 +143,8 @@ tls_step_read(yula_tls *tls, void *base, size_t len)
     int result = SSL_read_ex(tls->ssl, base, len, &count);
     bool answered = tls->out_len > 0;
     err = yula__tls_end(tls, result);
-    if (__builtin_expect(answered, 0) && tls->status == 0 &&
-        yula_stream_peek_queued(yula_conn_stream(tls->conn)) > TLS_QUEUE_MAX)
-        err = tls->status = yula__tls_say(&tls->why, YULA_ETLS,
-                                          "the peer asks and does not listen");
+    if (__builtin_expect(answered, 0) && tls->status == 0)
+        err = tls_count_answers(tls, err);
     tls->over = err == YULA_EOF;
     tls->run += count;
     return count > 0 ? (ssize_t)count : err; /* what came, first */
@@ -253,12 +269,6 @@ tls_step_write(yula_tls *tls, const char *base, size_t len)
     if (err < 0)
         return err;
     return yula__tls_end(tls, SSL_write_ex(tls->ssl, base, len, &count));
-}
-
-static bool
-tls_pressed(yula_tls *tls)
-{
-    return yula_stream_pressed(yula_conn_stream(tls->conn));
 }
 
 /* In parts, the queue below its high mark before each; with the mutex. */

@@ -61,6 +61,8 @@ struct yula_tls {
     int status;    /* I3 */
     yula_tls_why why;
     size_t run; /* bytes read without waiting */
+    unsigned
+        answers; /* of OpenSSL's, since the queue was last below its mark */
 
     yula__intake intake;
     yula_mutex writing;  /* who waits to write has it */
