@@ -85,6 +85,28 @@ TEST(a_task_that_computes_up_to_its_end_is_reported)
     tasks_end(loop);
 }
 
+static int
+starts_to_watch(yula_task *task, void *arg)
+{
+    yula_loop *loop = yula_task_loop(task);
+
+    yula_loop_watch_slow(loop, 100, note, reports);
+    test_now_ns += 700;
+    return yula_task_sleep(loop, 1);
+}
+
+TEST(the_task_that_begins_to_watch_is_watched)
+{
+    yula_loop *loop = tasks_begin();
+
+    reports[0] = '\0';
+    spawn_named(loop, "first", starts_to_watch, NULL);
+    spawn_named(loop, "next", computes, (int[]){1, 0});
+    tasks_run_dry(loop);
+    CHECK_STR(reports, "first 700;");
+    tasks_end(loop);
+}
+
 static void
 block(yula_work *work, void *arg)
 {

@@ -106,6 +106,13 @@ yula__tasks_nest(yula_loop *loop)
     }
 }
 
+void
+yula__tasks_look_at_each(yula_loop *loop)
+{
+    if (loop->tasks != NULL)
+        loop->tasks->handovers = 0;
+}
+
 static inline void
 tasks_make_ready(yula__tasks *tasks, yula_task *task)
 {

@@ -278,6 +278,8 @@ void yula__slow_look(yula_loop *loop, const char *task);
 
 /* coro/task.c */
 void yula__tasks_fini(yula_loop *loop);
+/* From the next hand-over on, if anybody watches for slow ones. */
+void yula__tasks_look_at_each(yula_loop *loop);
 /* A nested turn begins: it runs the tasks that are ready, too. */
 void yula__tasks_nest(yula_loop *loop);
 

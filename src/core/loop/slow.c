@@ -31,6 +31,7 @@ yula_loop_watch_slow(yula_loop *loop, int64_t limit_ns, yula_slow_cb cb,
     loop->slow_cb = cb != NULL ? cb : slow_tell;
     loop->slow_arg = arg;
     loop->slow_since_ns = yula_loop_now(loop);
+    yula__tasks_look_at_each(loop);
 }
 
 void
