@@ -3,6 +3,7 @@
     python bench/coroutines.py                          two minutes: everything that is found
     python bench/coroutines.py --only echo --rounds 15 --seconds 2 --json echo.json
     python bench/coroutines.py --only sleep --sleepers 1000000
+    python bench/coroutines.py --only echo --rounds 5 --json 2.json --earlier 1.json
     python bench/coroutines.py --peers-folder /opt/peers
 
 What is compared:
@@ -194,6 +195,20 @@ def run_sleep(programs: list[Program], options: argparse.Namespace) -> dict[str,
     return found
 
 
+def with_earlier(rounds: dict[str, list[Any]], options: argparse.Namespace) -> dict[str, list[Any]]:
+    """The rounds of earlier runs with the same settings, then these; what is in all of them."""
+    runs = []
+    for path in options.earlier:
+        earlier = json.loads(path.read_text())
+        for name in ("size", "connections", "seconds", "warmup"):
+            if earlier["settings"][name] != getattr(options, name):
+                raise SystemExit(f"{path}: another --{name} than this run's")
+        runs.append(earlier["echo"])
+    runs.append(rounds)
+    common = [name for name in rounds if all(name in run for run in runs)]
+    return {name: [one for run in runs for one in run[name]] for name in common}
+
+
 def echo_table(rounds: dict[str, list[Any]]) -> str:
     def column(name: str, field: str) -> list[float]:
         return [one[field] for one in rounds[name]]
@@ -278,6 +293,8 @@ def main() -> int:
     parser.add_argument("--scale", type=float, default=1.0, help="times the usual repetitions")
     parser.add_argument("--sleepers", type=int, default=100_000)
     parser.add_argument("--json", type=Path, help="write everything measured to this file")
+    parser.add_argument("--earlier", type=Path, action="append", default=[], metavar="FILE",
+                        help="a --json of before: its rounds of echo count, too")  # fmt: skip
     options = parser.parse_args()
     kinds = options.only.split(",")
     if unknown := sorted(set(kinds) - set(KINDS)):
@@ -301,7 +318,7 @@ def main() -> int:
                              "versions": {p.name: p.version for p in programs}}  # fmt: skip
     if "echo" in kinds:
         saved["echo"] = run_echo(programs, options)
-        print(echo_table(saved["echo"]), end="\n\n", flush=True)
+        print(echo_table(with_earlier(saved["echo"], options)), end="\n\n", flush=True)
     timed = {kind: run_timed(kind, programs, options) for kind in TIMED if kind in kinds}
     if timed:
         saved.update(timed)

@@ -70,7 +70,8 @@ YULA_API yula_loop *yula_conn_loop(const yula_conn *conn);
 
 /* Close. What was written and is still queued goes out in the background, as
  * long as the peer takes it; the loop runs until then. Nobody may be waiting on
- * the connection. NULL is fine.
+ * the connection; a read that was woken and has not run since fails with
+ * -ECONNABORTED. NULL is fine.
  *
  * Thread: loop.  Blocks: no.  Calls back: no.  GIL: not used.
  */
