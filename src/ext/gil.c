@@ -21,23 +21,15 @@
 #define GIL_PROBE_NS 50000
 
 static inline int64_t
-gil_clock(clockid_t id)
-{
-    struct timespec now;
-    clock_gettime(id, &now);
-    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-}
-
-static inline int64_t
 gil_now(void)
 {
-    return gil_clock(CLOCK_MONOTONIC);
+    return yula__sys_clock_ns(CLOCK_MONOTONIC);
 }
 
 static inline int64_t
 gil_cpu(void)
 {
-    return gil_clock(CLOCK_THREAD_CPUTIME_ID);
+    return yula__sys_clock_ns(CLOCK_THREAD_CPUTIME_ID);
 }
 
 void

@@ -136,10 +136,8 @@ yulapy_loop_look_for_overrides(yulapy_loop *loop)
 static double
 loop_seconds(yulapy_loop *loop)
 {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
     /* As time.monotonic() rounds, so that the two can be compared. */
-    return (double)((int64_t)now.tv_sec * 1000000000 + now.tv_nsec) / 1e9;
+    return (double)yula__sys_clock_ns(CLOCK_MONOTONIC) / 1e9;
 }
 
 /* A deadline no earlier than when: the least whole nanosecond whose seconds, as

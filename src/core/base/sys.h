@@ -216,6 +216,15 @@ yula__sys_thread_start(pthread_t *thread, void *(*run)(void *), void *arg)
     return -pthread_create(thread, NULL, run, arg);
 }
 
+/* What a clock of the kernel's shows, in nanoseconds. */
+static inline int64_t
+yula__sys_clock_ns(clockid_t id)
+{
+    struct timespec now;
+    clock_gettime(id, &now);
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
 /* Sleep while *word is value, for timeout_ns at most (YULA_NEVER: no limit). May
  * return early for no reason. */
 static inline void

@@ -148,14 +148,6 @@ ahead_read(yula_loop *loop, int events)
 
 /* --- sending --------------------------------------------------------------- */
 
-static int64_t
-monotonic_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-}
-
 static void
 ahead_hold(yula_stream *stream)
 {
@@ -164,7 +156,7 @@ ahead_hold(yula_stream *stream)
     if (yula__work_queued(&stream->deferred))
         return;
     if (loop->hold_len != YULA__HOLD_ALL && loop->held++ == 0)
-        loop->held_since_ns = monotonic_ns();
+        loop->held_since_ns = yula__sys_clock_ns(CLOCK_MONOTONIC);
     yula__list_append(&loop->unsent, &stream->deferred);
 }
 
@@ -188,7 +180,8 @@ ahead_between(yula_loop *loop)
     if (loop->hold_len == YULA__HOLD_ALL)
         return;
     if (loop->held >= YULA__HOLD_COUNT ||
-        monotonic_ns() - loop->held_since_ns >= YULA__HOLD_NS)
+        yula__sys_clock_ns(CLOCK_MONOTONIC) - loop->held_since_ns >=
+            YULA__HOLD_NS)
         yula__ready_send_held(loop);
 }
 

@@ -16,9 +16,7 @@
 static int64_t
 loop_monotonic(void *arg)
 {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+    return yula__sys_clock_ns(CLOCK_MONOTONIC);
 }
 
 uint64_t
