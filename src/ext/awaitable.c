@@ -23,6 +23,15 @@ yulapy_awaitable_sent(PySendResult sent, PyObject *result)
     return NULL;
 }
 
+PyObject *
+yulapy_awaitable_send(PyObject *self, PyObject *value)
+{
+    PyObject *result;
+    PySendResult sent = Py_TYPE(self)->tp_as_async->am_send(self, value,
+                                                            &result);
+    return yulapy_awaitable_sent(sent, result);
+}
+
 /* Raise StopIteration(value), stealing it. From 3.12 on the interpreter makes an
  * exception of every one that is raised, only to take the value out again. So
  * does this, once, and gives it a new value for as long as nobody else holds it.
@@ -76,8 +85,8 @@ yulapy_awaitable_forget(yulapy_state *state)
         Py_CLEAR(stop->value);
 }
 
-void
-yulapy_awaitable_raise(PyObject *const *args, Py_ssize_t nargs)
+static void
+awaitable_raise(PyObject *const *args, Py_ssize_t nargs)
 {
     if (PyExceptionInstance_Check(args[0]))
         PyErr_SetObject((PyObject *)Py_TYPE(args[0]), args[0]);
@@ -88,6 +97,21 @@ yulapy_awaitable_raise(PyObject *const *args, Py_ssize_t nargs)
         PyErr_SetString(PyExc_TypeError,
                         "exceptions must be classes or instances deriving from "
                         "BaseException");
+}
+
+PyObject *
+yulapy_awaitable_throw(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
+                       inquiry finish)
+{
+    if (nargs < 1) {
+        PyErr_SetString(PyExc_TypeError, "throw() takes an exception");
+        return NULL;
+    }
+    Py_INCREF(self);
+    (void)finish(self);
+    awaitable_raise(args, nargs);
+    Py_DECREF(self);
+    return NULL;
 }
 
 void

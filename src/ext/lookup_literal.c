@@ -81,11 +81,13 @@ literal_answer(yulapy_literal *literal)
 
 /* --- the awaitable ------------------------------------------------------------ */
 
-static void
-literal_finish(yulapy_literal *literal)
+static int
+literal_finish(PyObject *self)
 {
+    yulapy_literal *literal = (yulapy_literal *)self;
     Py_CLEAR(literal->host);
     Py_CLEAR(literal->port);
+    return 0;
 }
 
 static PySendResult
@@ -106,40 +108,28 @@ literal_send(PyObject *self, PyObject *value, PyObject **result)
         return PYGEN_ERROR;
     }
     *result = literal_answer(literal);
-    literal_finish(literal);
+    (void)literal_finish(self);
     return *result != NULL ? PYGEN_RETURN : PYGEN_ERROR;
-}
-
-static PyObject *
-literal_send_method(PyObject *self, PyObject *value)
-{
-    PyObject *result;
-    PySendResult sent = literal_send(self, value, &result);
-    return yulapy_awaitable_sent(sent, result);
 }
 
 static PyObject *
 literal_next(PyObject *self)
 {
-    return literal_send_method(self, Py_None);
+    PyObject *result;
+    PySendResult sent = literal_send(self, Py_None, &result);
+    return yulapy_awaitable_sent(sent, result);
 }
 
 static PyObject *
 literal_throw(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
 {
-    if (nargs < 1) {
-        PyErr_SetString(PyExc_TypeError, "throw() takes an exception");
-        return NULL;
-    }
-    literal_finish((yulapy_literal *)self);
-    yulapy_awaitable_raise(args, nargs);
-    return NULL;
+    return yulapy_awaitable_throw(self, args, nargs, literal_finish);
 }
 
 static PyObject *
 literal_close(PyObject *self, PyObject *unused)
 {
-    literal_finish((yulapy_literal *)self);
+    (void)literal_finish(self);
     Py_RETURN_NONE;
 }
 
@@ -174,25 +164,19 @@ literal_dealloc(PyObject *self)
         return;
     if (literal->weaklist != NULL)
         PyObject_ClearWeakRefs(self);
-    literal_finish(literal);
+    (void)literal_finish(self);
     type->tp_free(self);
     Py_DECREF(type);
 }
 
 static PyMethodDef literal_methods[] = {
-    {"send", literal_send_method, METH_O, NULL},
-    {"throw", (PyCFunction)(void (*)(void))literal_throw, METH_FASTCALL, NULL},
-    {"close", literal_close, METH_NOARGS, NULL},
+    YULAPY_AWAITABLE_METHODS(literal_throw, literal_close),
     {NULL},
 };
 
 static PyGetSetDef literal_getset[] = {
-    {"__name__", literal_get_name, NULL, NULL, NULL},
-    {"__qualname__", literal_get_name, NULL, NULL, NULL},
-    {"cr_await", yulapy_awaitable_none, NULL, NULL, NULL},
-    {"cr_running", yulapy_awaitable_false, NULL, NULL, NULL},
-    {"cr_frame", yulapy_awaitable_none, NULL, NULL, NULL},
-    {"cr_code", yulapy_awaitable_none, NULL, NULL, NULL},
+    YULAPY_AWAITABLE_ATTRIBUTES(literal_get_name, literal_get_name,
+                                yulapy_awaitable_none),
     {NULL},
 };
 

@@ -194,14 +194,6 @@ op_send(PyObject *self, PyObject *value, PyObject **result)
 
 /* --- as a Python object ----------------------------------------------------- */
 
-static PyObject *
-op_send_method(PyObject *self, PyObject *value)
-{
-    PyObject *result;
-    PySendResult sent = op_send(self, value, &result);
-    return yulapy_awaitable_sent(sent, result);
-}
-
 /* What `await` calls. */
 static PyObject *
 op_next(PyObject *self)
@@ -212,21 +204,17 @@ op_next(PyObject *self)
     return yulapy_awaitable_next(state, sent, result);
 }
 
-/* throw(value) or throw(type, value, traceback) */
+static int
+op_clear(PyObject *self)
+{
+    op_finish((yulapy_socket_op *)self);
+    return 0;
+}
+
 static PyObject *
 op_throw(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
 {
-    yulapy_socket_op *op = (yulapy_socket_op *)self;
-
-    if (nargs < 1) {
-        PyErr_SetString(PyExc_TypeError, "throw() takes an exception");
-        return NULL;
-    }
-    Py_INCREF(self);
-    op_finish(op);
-    yulapy_awaitable_raise(args, nargs);
-    Py_DECREF(self);
-    return NULL;
+    return yulapy_awaitable_throw(self, args, nargs, op_clear);
 }
 
 static PyObject *
@@ -267,13 +255,6 @@ op_traverse(PyObject *self, visitproc visit, void *arg)
     Py_VISIT(op->argument);
     Py_VISIT(op->waiter.future);
     Py_VISIT(op->view.obj);
-    return 0;
-}
-
-static int
-op_clear(PyObject *self)
-{
-    op_finish((yulapy_socket_op *)self);
     return 0;
 }
 
@@ -356,25 +337,18 @@ yulapy_socket_op_drop(yulapy_socket_op *op)
 /* --- type -------------------------------------------------------------------- */
 
 static PyMethodDef op_methods[] = {
-    {"send", op_send_method, METH_O, NULL},
-    {"throw", (PyCFunction)(void (*)(void))op_throw, METH_FASTCALL, NULL},
-    {"close", op_close, METH_NOARGS, NULL},
+    YULAPY_AWAITABLE_METHODS(op_throw, op_close),
     {NULL},
 };
 
 static PyGetSetDef op_getset[] = {
-    {"__name__", op_get_name, NULL, NULL, NULL},
-    {"__qualname__", op_get_name, NULL, NULL, NULL},
-    {"cr_await", op_get_await, NULL, NULL, NULL},
-    {"cr_running", yulapy_awaitable_false, NULL, NULL, NULL},
-    {"cr_frame", yulapy_awaitable_none, NULL, NULL, NULL},
-    {"cr_code", yulapy_awaitable_none, NULL, NULL, NULL},
+    YULAPY_AWAITABLE_ATTRIBUTES(op_get_name, op_get_name, op_get_await),
     {NULL},
 };
 
 static PyMemberDef op_members[] = {
-    {"__weaklistoffset__", T_PYSSIZET, offsetof(yulapy_socket_op, weaklist), READONLY,
-     NULL},
+    {"__weaklistoffset__", T_PYSSIZET, offsetof(yulapy_socket_op, weaklist),
+     READONLY, NULL},
     {NULL},
 };
 

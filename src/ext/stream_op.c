@@ -183,14 +183,6 @@ op_send(PyObject *self, PyObject *value, PyObject **result)
 
 /* --- as a Python object ----------------------------------------------------- */
 
-static PyObject *
-op_send_method(PyObject *self, PyObject *value)
-{
-    PyObject *result;
-    PySendResult sent = op_send(self, value, &result);
-    return yulapy_awaitable_sent(sent, result);
-}
-
 /* What `await` calls. */
 static PyObject *
 op_next(PyObject *self)
@@ -215,27 +207,24 @@ op_follow_throw(yulapy_stream_op *op, PyObject *const *args, Py_ssize_t nargs)
     return result;
 }
 
-/* throw(value) or throw(type, value, traceback) */
+static int
+op_clear(PyObject *self)
+{
+    op_finish((yulapy_stream_op *)self);
+    return 0;
+}
+
 static PyObject *
 op_throw(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
 {
     yulapy_stream_op *op = (yulapy_stream_op *)self;
-    PyObject *result = NULL;
 
-    if (nargs < 1) {
-        PyErr_SetString(PyExc_TypeError, "throw() takes an exception");
-        return NULL;
-    }
+    if (op->status != OP_FOLLOWING || nargs < 1)
+        return yulapy_awaitable_throw(self, args, nargs, op_clear);
     Py_INCREF(self);
-    if (op->status == OP_FOLLOWING) {
-        result = op_follow_throw(op, args, nargs);
-        Py_DECREF(self);
-        return result;
-    }
-    op_finish(op);
-    yulapy_awaitable_raise(args, nargs);
+    PyObject *result = op_follow_throw(op, args, nargs);
     Py_DECREF(self);
-    return NULL;
+    return result;
 }
 
 static PyObject *
@@ -293,13 +282,6 @@ op_traverse(PyObject *self, visitproc visit, void *arg)
     Py_VISIT(op->argument);
     Py_VISIT(op->future);
     Py_VISIT(op->iterator);
-    return 0;
-}
-
-static int
-op_clear(PyObject *self)
-{
-    op_finish((yulapy_stream_op *)self);
     return 0;
 }
 
@@ -371,19 +353,12 @@ yulapy_stream_op_new(yulapy_state *state, const yulapy_stream_op_kind *kind,
 }
 
 static PyMethodDef op_methods[] = {
-    {"send", op_send_method, METH_O, NULL},
-    {"throw", (PyCFunction)(void (*)(void))op_throw, METH_FASTCALL, NULL},
-    {"close", op_close, METH_NOARGS, NULL},
+    YULAPY_AWAITABLE_METHODS(op_throw, op_close),
     {NULL},
 };
 
 static PyGetSetDef op_getset[] = {
-    {"__name__", op_get_name, NULL, NULL, NULL},
-    {"__qualname__", op_get_qualname, NULL, NULL, NULL},
-    {"cr_await", op_get_await, NULL, NULL, NULL},
-    {"cr_running", yulapy_awaitable_false, NULL, NULL, NULL},
-    {"cr_frame", yulapy_awaitable_none, NULL, NULL, NULL},
-    {"cr_code", yulapy_awaitable_none, NULL, NULL, NULL},
+    YULAPY_AWAITABLE_ATTRIBUTES(op_get_name, op_get_qualname, op_get_await),
     {NULL},
 };
 
