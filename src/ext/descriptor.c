@@ -286,8 +286,8 @@ descriptor_on_event(yula_watcher *watcher, unsigned events, void *arg)
 /* --- add_reader, add_writer ------------------------------------------------ */
 
 PyObject *
-yulapy_loop_add_reader(yulapy_loop *loop, PyObject *const *args,
-                       Py_ssize_t nargs, PyObject *context, bool writer)
+yulapy_descriptor_add_handle(yulapy_loop *loop, PyObject *const *args,
+                             Py_ssize_t nargs, PyObject *context, bool writer)
 {
     int direction = writer ? YULAPY_WRITE : YULAPY_READ;
 
@@ -332,7 +332,8 @@ fail:
 }
 
 PyObject *
-yulapy_loop_remove_reader(yulapy_loop *loop, PyObject *fileobj, bool writer)
+yulapy_descriptor_remove_handle(yulapy_loop *loop, PyObject *fileobj,
+                                bool writer)
 {
     int direction = writer ? YULAPY_WRITE : YULAPY_READ;
 
@@ -355,7 +356,7 @@ yulapy_loop_remove_reader(yulapy_loop *loop, PyObject *fileobj, bool writer)
 }
 
 PyObject *
-yulapy_loop_watched_events(yulapy_loop *loop, PyObject *fileobj)
+yulapy_descriptor_events(yulapy_loop *loop, PyObject *fileobj)
 {
     int events = 0;
     int fd = yulapy_descriptor_fd(fileobj);

@@ -141,8 +141,9 @@ listener_loop_closed(PyObject *self)
 
 /* _listen(sock, protocol_factory, server, context, tls) */
 PyObject *
-yulapy_loop_listen(yulapy_loop *loop, PyObject *const *args, Py_ssize_t nargs)
+yulapy_loop_listen(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
 {
+    yulapy_loop *loop = (yulapy_loop *)self;
     PyTypeObject *type = loop->state->listener_type;
 
     if (nargs != 5 || !PyContext_CheckExact(args[3])) {
@@ -156,32 +157,35 @@ yulapy_loop_listen(yulapy_loop *loop, PyObject *const *args, Py_ssize_t nargs)
     int fd = yulapy_descriptor_fd(args[0]);
     if (fd < 0)
         return NULL;
-    yulapy_listener *self = (yulapy_listener *)type->tp_alloc(type, 0);
-    if (self == NULL)
+    yulapy_listener *listener = (yulapy_listener *)type->tp_alloc(type, 0);
+    if (listener == NULL)
         return NULL;
-    self->loop = (yulapy_loop *)Py_NewRef(loop);
-    self->sock = Py_NewRef(args[0]);
-    self->factory = Py_NewRef(args[1]);
-    self->server = Py_NewRef(args[2]);
-    self->context = Py_NewRef(args[3]);
-    self->tls = Py_NewRef(args[4]);
+    listener->loop = (yulapy_loop *)Py_NewRef(self);
+    listener->sock = Py_NewRef(args[0]);
+    listener->factory = Py_NewRef(args[1]);
+    listener->server = Py_NewRef(args[2]);
+    listener->context = Py_NewRef(args[3]);
+    listener->tls = Py_NewRef(args[4]);
     int err = yula_listener_new(loop->core, YULA_LANE_HOST, fd,
-                                listener_on_accept, self, &self->core);
+                                listener_on_accept, listener, &listener->core);
     if (err < 0) {
-        self->core = NULL;
-        Py_DECREF(self);
+        listener->core = NULL;
+        Py_DECREF(listener);
         yulapy_raise_code(err);
         return NULL;
     }
-    yulapy_loop_hold(loop, &self->held, (PyObject *)self, listener_loop_closed);
-    Py_DECREF(self);
+    yulapy_loop_hold(loop, &listener->held, (PyObject *)listener,
+                     listener_loop_closed);
+    Py_DECREF(listener);
     Py_RETURN_NONE;
 }
 
 /* Stop the listener of a socket. Returns whether there was one. */
 PyObject *
-yulapy_loop_unlisten(yulapy_loop *loop, PyObject *sock)
+yulapy_loop_unlisten(PyObject *self, PyObject *sock)
 {
+    yulapy_loop *loop = (yulapy_loop *)self;
+
     for (yulapy_held *held = loop->held.next; held != &loop->held;
          held = held->next) {
         if (held->loop_closed != listener_loop_closed ||

@@ -16,6 +16,7 @@
 #include "io/stream_i.h"
 #include "loop/loop_i.h"
 #include "loop/worker_i.h"
+#include "loop_readers.h"
 #include "loop_schedule.h"
 #include "native_lane.h"
 
@@ -174,133 +175,7 @@ loop_signal_wakeup_fd(PyObject *self, PyObject *unused)
     return PyLong_FromLong(fd);
 }
 
-/* --- descriptors: descriptor.c, listener.c, stream_transport.c ------------ */
-
-static const char *const fd_callback[] = {"fd", "callback", NULL};
-
-static PyObject *
-loop_add(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
-         PyObject *kwnames, const char *method, yulapy_method function,
-         bool writer)
-{
-    yulapy_loop *loop = (yulapy_loop *)self;
-    PyObject *context;
-
-    if (nargs < 2)
-        return yulapy_loop_from_keywords(self, args, nargs, kwnames, function,
-                                         method, fd_callback);
-    if (yulapy_loop_context_argument(loop->state, args, nargs, kwnames, method,
-                                     &context) < 0)
-        return NULL;
-    return yulapy_loop_add_reader(loop, args, nargs, context, writer);
-}
-
-static PyObject *
-loop_add_reader(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
-                PyObject *kwnames)
-{
-    return loop_add(self, args, nargs, kwnames, "add_reader", loop_add_reader,
-                    false);
-}
-
-static PyObject *
-loop_add_writer(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
-                PyObject *kwnames)
-{
-    return loop_add(self, args, nargs, kwnames, "add_writer", loop_add_writer,
-                    true);
-}
-
-static PyObject *
-loop_remove_reader(PyObject *self, PyObject *fileobj)
-{
-    return yulapy_loop_remove_reader((yulapy_loop *)self, fileobj, false);
-}
-
-static PyObject *
-loop_remove_writer(PyObject *self, PyObject *fileobj)
-{
-    return yulapy_loop_remove_reader((yulapy_loop *)self, fileobj, true);
-}
-
-static PyObject *
-loop_watched_events(PyObject *self, PyObject *fileobj)
-{
-    return yulapy_loop_watched_events((yulapy_loop *)self, fileobj);
-}
-
-static int
-loop_refuse_transport(yulapy_loop *loop, PyObject *fileobj)
-{
-    int fd = yulapy_descriptor_fd(fileobj);
-    if (fd < 0)
-        return -1;
-    PyObject *transport = loop->core != NULL ? yulapy_transport_of_fd(loop, fd)
-                                             : NULL;
-    if (transport == NULL)
-        return 0;
-    PyErr_Format(PyExc_RuntimeError,
-                 "File descriptor %R is used by transport %R", fileobj,
-                 transport);
-    return -1;
-}
-
-static PyObject *
-loop_ensure_fd_no_transport(PyObject *self, PyObject *fileobj)
-{
-    if (loop_refuse_transport((yulapy_loop *)self, fileobj) < 0)
-        return NULL;
-    Py_RETURN_NONE;
-}
-
-/* The public four refuse a transport's descriptor; the ones with an underscore
- * are what the stdlib's own transports use. */
-static PyObject *
-loop_public_add_reader(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
-                       PyObject *kwnames)
-{
-    if (nargs > 0 && loop_refuse_transport((yulapy_loop *)self, args[0]) < 0)
-        return NULL;
-    PyObject *handle = loop_add_reader(self, args, nargs, kwnames);
-    Py_XDECREF(handle);
-    return handle != NULL ? Py_NewRef(Py_None) : NULL;
-}
-
-static PyObject *
-loop_public_add_writer(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
-                       PyObject *kwnames)
-{
-    if (nargs > 0 && loop_refuse_transport((yulapy_loop *)self, args[0]) < 0)
-        return NULL;
-    PyObject *handle = loop_add_writer(self, args, nargs, kwnames);
-    Py_XDECREF(handle);
-    return handle != NULL ? Py_NewRef(Py_None) : NULL;
-}
-
-/* An object without a valid number belongs to no transport; it may have had
- * one when its reader was added, so that removing it is not refused here. */
-static PyObject *
-loop_public_remove(PyObject *self, PyObject *fileobj, bool writer)
-{
-    if (loop_refuse_transport((yulapy_loop *)self, fileobj) < 0) {
-        if (!PyErr_ExceptionMatches(PyExc_ValueError))
-            return NULL;
-        PyErr_Clear();
-    }
-    return yulapy_loop_remove_reader((yulapy_loop *)self, fileobj, writer);
-}
-
-static PyObject *
-loop_public_remove_reader(PyObject *self, PyObject *fileobj)
-{
-    return loop_public_remove(self, fileobj, false);
-}
-
-static PyObject *
-loop_public_remove_writer(PyObject *self, PyObject *fileobj)
-{
-    return loop_public_remove(self, fileobj, true);
-}
+/* --- transports and listeners: stream_transport.c, listener.c ----------------- */
 
 static PyObject *
 loop_make_socket_transport(PyObject *self, PyObject *args, PyObject *kwargs)
@@ -317,7 +192,7 @@ loop_make_socket_transport(PyObject *self, PyObject *args, PyObject *kwargs)
         return NULL;
     if (yulapy_loop_check_open(loop) < 0)
         return NULL;
-    if (loop_refuse_transport(loop, sock) < 0)
+    if (yulapy_loop_refuse_transport(loop, sock) < 0)
         return NULL;
     int fd = yulapy_descriptor_fd(sock);
     if (fd < 0)
@@ -334,24 +209,6 @@ loop_make_socket_transport(PyObject *self, PyObject *args, PyObject *kwargs)
         YULA__STREAM_ASK, NULL, 0);
     Py_XDECREF(context);
     return transport;
-}
-
-static PyObject *
-loop_listen(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
-{
-    return yulapy_loop_listen((yulapy_loop *)self, args, nargs);
-}
-
-static PyObject *
-loop_transports_of(PyObject *self, PyObject *server)
-{
-    return yulapy_transports_of((yulapy_loop *)self, server);
-}
-
-static PyObject *
-loop_unlisten(PyObject *self, PyObject *sock)
-{
-    return yulapy_loop_unlisten((yulapy_loop *)self, sock);
 }
 
 /* --- life ----------------------------------------------------------------- */
@@ -517,9 +374,9 @@ loop_traverse(PyObject *self, visitproc visit, void *arg)
         return stop;
     if (loop->core == NULL)
         return 0;
-    int stopped = yulapy_python_traverse(loop, visit, arg);
-    if (stopped != 0)
-        return stopped;
+    stop = yulapy_python_traverse(loop, visit, arg);
+    if (stop != 0)
+        return stop;
     struct loop_visitor visitor = {visit, arg};
     return yula__loop_visit(loop->core, loop_visit_work, &visitor);
 }
@@ -649,26 +506,27 @@ static PyMethodDef loop_methods[] = {
          "turns, sleeps,\ncallbacks, events, stale (events dropped "
          "because their descriptor had\na new owner), wakeups, and 'gil', a "
          "dict of what the interpreter\nlock cost (docs/gil.md).")},
-    FAST_KEYWORDS("add_reader", loop_public_add_reader,
+    FAST_KEYWORDS("add_reader", yulapy_loop_add_reader,
                   "add_reader($self, fd, callback, *args)\n--\n\n"
                   "Call callback(*args) whenever fd is readable "
                   "(level-triggered)."),
     FAST_KEYWORDS(
-        "add_writer", loop_public_add_writer,
+        "add_writer", yulapy_loop_add_writer,
         "add_writer($self, fd, callback, *args)\n--\n\n"
         "Call callback(*args) whenever fd is writable (level-triggered)."),
-    {"remove_reader", loop_public_remove_reader, METH_O,
+    {"remove_reader", yulapy_loop_remove_reader, METH_O,
      PyDoc_STR(
          "remove_reader($self, fd, /)\n--\n\nReturns whether there was one.")},
-    {"remove_writer", loop_public_remove_writer, METH_O,
+    {"remove_writer", yulapy_loop_remove_writer, METH_O,
      PyDoc_STR(
          "remove_writer($self, fd, /)\n--\n\nReturns whether there was one.")},
-    FAST_KEYWORDS("_add_reader", loop_add_reader, ""),
-    FAST_KEYWORDS("_add_writer", loop_add_writer, ""),
-    {"_remove_reader", loop_remove_reader, METH_O, NULL},
-    {"_remove_writer", loop_remove_writer, METH_O, NULL},
-    {"_watched_events", loop_watched_events, METH_O, NULL},
-    {"_ensure_fd_no_transport", loop_ensure_fd_no_transport, METH_O, NULL},
+    FAST_KEYWORDS("_add_reader", yulapy_loop_add_reader_unchecked, ""),
+    FAST_KEYWORDS("_add_writer", yulapy_loop_add_writer_unchecked, ""),
+    {"_remove_reader", yulapy_loop_remove_reader_unchecked, METH_O, NULL},
+    {"_remove_writer", yulapy_loop_remove_writer_unchecked, METH_O, NULL},
+    {"_watched_events", yulapy_loop_watched_events, METH_O, NULL},
+    {"_ensure_fd_no_transport", yulapy_loop_ensure_fd_no_transport, METH_O,
+     NULL},
     {"_make_socket_transport",
      (PyCFunction)(void (*)(void))loop_make_socket_transport,
      METH_VARARGS | METH_KEYWORDS, NULL},
@@ -710,9 +568,9 @@ static PyMethodDef loop_methods[] = {
         "else on a worker thread of the loop."),
     {"_getaddrinfo", yulapy_loop_getaddrinfo, METH_VARARGS, NULL},
     {"_getnameinfo", yulapy_loop_getnameinfo, METH_VARARGS, NULL},
-    FAST("_listen", loop_listen, ""),
-    {"_unlisten", loop_unlisten, METH_O, NULL},
-    {"_transports_of", loop_transports_of, METH_O, NULL},
+    FAST("_listen", yulapy_loop_listen, ""),
+    {"_unlisten", yulapy_loop_unlisten, METH_O, NULL},
+    {"_transports_of", yulapy_transports_of, METH_O, NULL},
     {"_run", loop_run, METH_NOARGS, NULL},
     {"_run_once", loop_run_once, METH_NOARGS, NULL},
     {"_make_self_pipe", loop_noop, METH_NOARGS, NULL},

@@ -663,8 +663,9 @@ fail:
 }
 
 PyObject *
-yulapy_transports_of(yulapy_loop *loop, PyObject *server)
+yulapy_transports_of(PyObject *self, PyObject *server)
 {
+    yulapy_loop *loop = (yulapy_loop *)self;
     PyObject *list = PyList_New(0);
     for (yulapy_held *held = loop->held.next;
          list != NULL && held != &loop->held; held = held->next)

@@ -254,13 +254,15 @@ void yulapy_failure(yulapy_loop *loop, PyObject *name, PyObject *const *args,
 int yulapy_descriptor_fd(PyObject *fileobj);
 int yulapy_descriptor_add_type(PyObject *module, yulapy_state *state);
 /* args: fd, callback, *callback_args. The handle, or NULL. */
-PyObject *yulapy_loop_add_reader(yulapy_loop *loop, PyObject *const *args,
-                                 Py_ssize_t nargs, PyObject *context,
-                                 bool writer);
-PyObject *yulapy_loop_remove_reader(yulapy_loop *loop, PyObject *fileobj,
-                                    bool writer);
+PyObject *yulapy_descriptor_add_handle(yulapy_loop *loop, PyObject *const *args,
+                                       Py_ssize_t nargs, PyObject *context,
+                                       bool writer);
+/* Whether there was one, as an object; or NULL. */
+PyObject *yulapy_descriptor_remove_handle(yulapy_loop *loop, PyObject *fileobj,
+                                          bool writer);
 /* (descriptor, what of add_reader 1 and add_writer 2 there is). */
-PyObject *yulapy_loop_watched_events(yulapy_loop *loop, PyObject *fileobj);
+PyObject *yulapy_descriptor_events(yulapy_loop *loop, PyObject *fileobj);
+
 /* --- socket_op.c --- */
 int yulapy_socket_op_add_type(PyObject *module, yulapy_state *state);
 /* Free what is kept for new operations, and keep no more. */
@@ -363,7 +365,7 @@ PyObject *yulapy_stream_transport_new(yulapy_loop *loop, int fd, PyObject *sock,
                                       const struct sockaddr *peer,
                                       socklen_t peer_len);
 /* A list of the open transports of a Server. A new reference, or NULL. */
-PyObject *yulapy_transports_of(yulapy_loop *loop, PyObject *server);
+PyObject *yulapy_transports_of(PyObject *self, PyObject *server);
 /* The transport that owns the descriptor (borrowed), or NULL. */
 PyObject *yulapy_transport_of_fd(yulapy_loop *loop, int fd);
 
@@ -389,9 +391,9 @@ void yulapy_tls_free(yulapy_state *state);
 
 /* --- listener.c --- */
 int yulapy_listener_add_type(PyObject *module, yulapy_state *state);
-PyObject *yulapy_loop_listen(yulapy_loop *loop, PyObject *const *args,
+PyObject *yulapy_loop_listen(PyObject *self, PyObject *const *args,
                              Py_ssize_t nargs);
-PyObject *yulapy_loop_unlisten(yulapy_loop *loop, PyObject *sock);
+PyObject *yulapy_loop_unlisten(PyObject *self, PyObject *sock);
 
 /* --- context: enter and leave around a callback --- */
 
