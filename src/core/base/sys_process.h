@@ -10,7 +10,16 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
+#include "base/compiler.h"
 #include "base/sys.h"
+
+/* ThreadSanitizer takes clone for a fork, whose child has a memory of its own. */
+#if YULA__TSAN
+int __clone(int (*body)(void *), void *stack_top, int flags, void *arg, ...);
+#define yula__clone __clone
+#else
+#define yula__clone clone
+#endif
 
 #ifndef CLONE_PIDFD
 #define CLONE_PIDFD 0x00001000
@@ -93,9 +102,9 @@ yula__sys_clone_vfork(int (*body)(void *), void *stack_top, void *arg,
 #endif
     errno = EINVAL;
     if (with_pidfd)
-        pid = clone(body, stack_top, flags | CLONE_PIDFD, arg, pidfd);
+        pid = yula__clone(body, stack_top, flags | CLONE_PIDFD, arg, pidfd);
     if (pid < 0 && errno == EINVAL)
-        pid = clone(body, stack_top, flags, arg);
+        pid = yula__clone(body, stack_top, flags, arg);
     return pid < 0 ? -errno : pid;
 }
 

@@ -13,6 +13,7 @@
 #include "base/sys_process.h"
 #include "coro/await_i.h"
 #include "coro/sync_i.h"
+#include "io/spawn.h"
 
 /* What collecting a text begins with. */
 #define TEXT_FIRST 4096
@@ -61,13 +62,6 @@ child_open_sink(yula_child *child)
     return err;
 }
 
-static int
-child_signal(yula_child *child, int number)
-{
-    return child->grouped ? yula_process_signal_group(child->process, number)
-                          : yula_process_signal(child->process, number);
-}
-
 int
 yula_child_start(yula_loop *loop, const yula_process_options *options,
                  yula_child **out)
@@ -90,13 +84,17 @@ yula_child_start(yula_loop *loop, const yula_process_options *options,
         err = child_open_source(child, 1, &child->out);
     if (err == 0)
         err = child_open_source(child, 2, &child->err);
-    if (err < 0) {
-        (void)child_signal(child, SIGKILL);
-        yula_child_close(child);
-        return err;
-    }
+    if (err < 0)
+        goto discard;
     *out = child;
     return 0;
+discard:
+    yula_sink_close(child->in);
+    yula_source_close(child->out);
+    yula_source_close(child->err);
+    yula__process_discard(child->process);
+    yula__free(loop, child);
+    return err;
 }
 
 void
@@ -170,6 +168,13 @@ child_wait_for(yula_child *child, int64_t timeout_ns)
     if (err < 0)
         return err;
     return yula_deadline_leave(&scope, yula_child_wait(child));
+}
+
+static int
+child_signal(yula_child *child, int number)
+{
+    return child->grouped ? yula_process_signal_group(child->process, number)
+                          : yula_process_signal(child->process, number);
 }
 
 int

@@ -272,15 +272,27 @@ process_close_ends(yula_process *process)
             yula__sys_close(process->ends[i]);
 }
 
-/* It runs, and its end would not be noticed. */
+/* It runs and nobody will have it: end it at once, which does not take long. */
 static void
-process_undo(yula_process *process)
+process_kill(yula_process *process)
 {
     siginfo_t info;
 
-    (void)yula__sys_kill(process->pid, SIGKILL);
-    (void)yula__sys_wait_end(P_PID, (id_t)process->pid, 0, &info);
+    (void)yula__sys_kill(process->grouped ? -process->pid : process->pid,
+                         SIGKILL);
+    if (process->waiter != NULL)
+        yula__process_waiter_leave(process->waiter);
+    else
+        (void)yula__sys_wait_end(P_PID, (id_t)process->pid, 0, &info);
     process_let_go(process);
+}
+
+void
+yula__process_discard(yula_process *process)
+{
+    process_kill(process);
+    process_close_ends(process);
+    yula__free(process->loop, process);
 }
 
 int
@@ -310,11 +322,11 @@ yula_process_start(yula_loop *loop, yula_lane lane,
         goto free_process;
     err = process_watch(process);
     if (err < 0)
-        goto undo;
+        goto kill_process;
     *out = process;
     return 0;
-undo:
-    process_undo(process);
+kill_process:
+    process_kill(process);
 free_process:
     process_close_ends(process);
     yula__free(loop, process);

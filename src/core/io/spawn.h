@@ -16,4 +16,7 @@
 int yula__spawn(yula_loop *loop, const yula_process_options *options,
                 const int sources[3], pid_t *pid, int *pidfd);
 
+/* process.c: kill, collect and free a process that was started just now. */
+void yula__process_discard(yula_process *process);
+
 #endif /* YULA__SPAWN_H */
