@@ -113,6 +113,32 @@ typedef int (*yula_await_work_cb)(void *arg);
 YULA_API int yula_await_work(yula_loop *loop, yula_await_work_cb run,
                              void *arg);
 
+/* Tells a function on a worker thread whether its task was interrupted. Opaque;
+ * valid until the function returns. */
+typedef struct yula_stop yula_stop;
+
+/* Runs on a worker thread, as a yula_await_work_cb, and looks at stop. */
+typedef int (*yula_await_stoppable_cb)(const yula_stop *stop, void *arg);
+
+/* Run a function on a worker thread that can be asked to stop: for what computes
+ * for long, or blocks piece by piece. Otherwise as yula_await_work.
+ *
+ * run  when yula_stop_asked says so, it cleans up and returns YULA_ECANCELED: the
+ *      interruption is then delivered. Another result is not lost: it is returned,
+ *      and the interruption waits for the next await.
+ *
+ * Returns as yula_await_work.
+ * Thread: loop, in a task.  Blocks: the task.  Calls back: no.  GIL: not used.
+ */
+YULA_API int yula_await_stoppable(yula_loop *loop, yula_await_stoppable_cb run,
+                                  void *arg);
+
+/* Whether the task that waits was interrupted. Cheap: a load.
+ *
+ * Thread: any.  Blocks: no.  Calls back: no.  GIL: not used.
+ */
+YULA_API bool yula_stop_asked(const yula_stop *stop);
+
 /* --- signals ------------------------------------------------------------- */
 
 #define YULA_SIGNAL_SET_MAX 8

@@ -309,6 +309,8 @@
     MEMBER(yula_process_start) \
     MEMBER(yula_process_status) \
     MEMBER(yula_process_take) \
+    MEMBER(yula_await_stoppable) \
+    MEMBER(yula_stop_asked) \
     /* the end of the table */
 /* clang-format on */
 
@@ -626,6 +628,8 @@ typedef struct yula_python_table {
 #define yula_process_start YULA_PYTHON_USE(yula_process_start)
 #define yula_process_status YULA_PYTHON_USE(yula_process_status)
 #define yula_process_take YULA_PYTHON_USE(yula_process_take)
+#define yula_await_stoppable YULA_PYTHON_USE(yula_await_stoppable)
+#define yula_stop_asked YULA_PYTHON_USE(yula_stop_asked)
 /* the end of the names */
 #endif
 

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -406,6 +407,70 @@ TEST(a_blocking_function_that_runs_is_awaited_whatever_comes)
     CHECK(!yula_task_ended(ann.task));
     gate_open(&door);
     CHECK_EQ(actor_end(&ann), YULA_ECANCELED); /* by the next await */
+    yula_loop_free(loop);
+}
+
+/* Passes the gate, then works until it is asked to stop. */
+static int
+work_until_asked(const yula_stop *stop, void *arg)
+{
+    int passed = pass_gate(arg);
+
+    while (!yula_stop_asked(stop))
+        sched_yield();
+    return passed == 7 ? YULA_ECANCELED : passed;
+}
+
+static int
+work_stoppably(actor *self, void *arg)
+{
+    CHECK_EQ(yula_await_stoppable(self->loop, work_until_asked, arg),
+             YULA_ECANCELED);
+    return yula_task_check(self->loop); /* it was delivered */
+}
+
+TEST(a_function_on_a_worker_that_looks_can_be_asked_to_stop)
+{
+    yula_loop *loop = test_loop();
+    gate door = GATE;
+    actor ann;
+
+    actor_start(&ann, loop, "ann", work_stoppably, &door);
+    settle(loop);
+    gate_await_begun(&door);
+    yula_task_cancel(ann.task);
+    gate_open(&door);
+    CHECK_EQ(actor_end(&ann), 0);
+    yula_loop_free(loop);
+}
+
+static int
+work_to_its_end(const yula_stop *stop, void *arg)
+{
+    int result = pass_gate(arg);
+
+    return yula_stop_asked(stop) ? result : -EPROTO;
+}
+
+static int
+work_deafly(actor *self, void *arg)
+{
+    CHECK_EQ(yula_await_stoppable(self->loop, work_to_its_end, arg), 7);
+    return yula_task_check(self->loop);
+}
+
+TEST(a_result_of_a_function_that_was_asked_to_stop_is_not_lost)
+{
+    yula_loop *loop = test_loop();
+    gate door = GATE;
+    actor ann;
+
+    actor_start(&ann, loop, "ann", work_deafly, &door);
+    settle(loop);
+    gate_await_begun(&door);
+    yula_task_cancel(ann.task);
+    gate_open(&door);
+    CHECK_EQ(actor_end(&ann), YULA_ECANCELED);
     yula_loop_free(loop);
 }
 

@@ -501,6 +501,25 @@ play_work(stage *self)
 SCENE(blocking_work, .calls = "yula_await_work", .play = play_work)
 
 static int
+count_unless_asked(const yula_stop *stop, void *arg)
+{
+    return yula_stop_asked(stop) ? YULA_ECANCELED : count_one(arg);
+}
+
+static int
+play_stoppable(stage *self)
+{
+    int count = 0,
+        result = yula_await_stoppable(self->loop, count_unless_asked, &count);
+
+    OUGHT(result < 0 || result == 7);
+    OUGHT(count == (result == 7));
+    return result == 7 ? 0 : result;
+}
+
+SCENE(stoppable_work, .calls = "yula_await_stoppable", .play = play_stoppable)
+
+static int
 play_resolve(stage *self)
 {
     static const char *const hosts[] = {"localhost", "127.0.0.1"};

@@ -75,3 +75,38 @@ yula_await_work(yula_loop *loop, yula_await_work_cb run, void *arg)
 {
     return yula__await_work(loop, run, arg, NULL, "worker");
 }
+
+/* --- that can be asked to stop ------------------------------------------- */
+
+struct yula_stop {
+    atomic_bool asked;
+};
+
+typedef struct stoppable {
+    yula_stop stop;
+    yula_await_stoppable_cb run;
+    void *arg;
+} stoppable;
+
+static int
+stoppable_run(void *arg)
+{
+    stoppable *self = arg;
+
+    return self->run(&self->stop, self->arg);
+}
+
+int
+yula_await_stoppable(yula_loop *loop, yula_await_stoppable_cb run, void *arg)
+{
+    stoppable self = {.run = run, .arg = arg};
+
+    return yula__await_work(loop, stoppable_run, &self, &self.stop.asked,
+                            "worker");
+}
+
+bool
+yula_stop_asked(const yula_stop *stop)
+{
+    return atomic_load(&stop->asked);
+}
