@@ -10,6 +10,15 @@
 
 /* --- coming back ------------------------------------------------------------- */
 
+/* Whether it is the native loop's, which outlives whatever the Python loop's thread
+ * posts to it (I6): no lock is held while that is woken. On one CPU the woken
+ * thread runs at once, and would then wait for the lock, behind whatever computes. */
+static bool
+request_is_native(const yulapy_request *request)
+{
+    return request->loop == request->python->native;
+}
+
 /* Whoever posted this may be in yula_work_post still, and use our loop, which
  * could be gone by then if we just went on: wait until it has let go. */
 static void
@@ -17,8 +26,10 @@ request_back(yula_work *work, void *arg)
 {
     yulapy_request *request = arg;
 
-    pthread_mutex_lock(&request->python->lock);
-    pthread_mutex_unlock(&request->python->lock);
+    if (!request_is_native(request)) {
+        pthread_mutex_lock(&request->python->lock);
+        pthread_mutex_unlock(&request->python->lock);
+    }
     yula_loop_unref(request->loop);
     yula_task_resume(request->task, request->status);
 }
@@ -29,8 +40,12 @@ request_complete(yulapy_request *request, int status)
 {
     yula_python *python = request->python;
 
-    pthread_mutex_lock(&python->lock);
     request->status = status;
+    if (request_is_native(request)) {
+        yula_work_post(request->loop, &request->back);
+        return;
+    }
+    pthread_mutex_lock(&python->lock);
     yula_work_post(request->loop, &request->back);
     pthread_mutex_unlock(&python->lock);
 }
@@ -343,6 +358,7 @@ request_send(yulapy_request *request, const char *waits_for)
     request->task = yula_task_current(request->loop);
     yula_work_init(&request->back, yula__await_lane(request->loop),
                    request_back, request);
+    bool native = request_is_native(request), rings = false;
     pthread_mutex_lock(&python->lock);
     bool open = python->open;
     if (open) {
@@ -350,9 +366,14 @@ request_send(yulapy_request *request, const char *waits_for)
         *python->queue_end = request;
         python->queue_end = &request->next;
         yula_loop_ref(request->loop);
-        yulapy_python_ring(python);
+        if (native)
+            rings = yulapy_python_take_bell(python);
+        else
+            yulapy_python_ring(python);
     }
     pthread_mutex_unlock(&python->lock);
+    if (rings)
+        yula_work_post(python->core, &python->bell); /* I6 */
     return open ? yula_task_suspend(request->task, waits_for, request_withdraw,
                                     request)
                 : YULA_ECLOSED;

@@ -110,13 +110,20 @@ lane_post_core(yula_python *python, yula_work *work)
         yula_work_post(core, work);
 }
 
+bool
+yulapy_python_take_bell(yula_python *python)
+{
+    bool mine = !python->rung;
+
+    python->rung = true;
+    return mine;
+}
+
 void
 yulapy_python_ring(yula_python *python)
 {
-    if (python->rung)
-        return;
-    python->rung = true;
-    lane_post_core(python, &python->bell);
+    if (yulapy_python_take_bell(python))
+        lane_post_core(python, &python->bell);
 }
 
 static yulapy_request *

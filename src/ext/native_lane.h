@@ -15,6 +15,10 @@
  *  I5. A C task with a future runs its finish exactly once, on the Python loop's
  *      thread, when it has ended; the loop's close awaits that. Not in a forked
  *      child, where the task no longer exists.
+ *  I6. The Python loop is closed by a thread that holds the interpreter lock while
+ *      the loop does not run, and that joins the native thread before either loop
+ *      is freed. So the Python loop's thread, with the lock, and the native
+ *      thread may post to each other's loop without ours; nobody else may.
  */
 #ifndef YULAPY_NATIVE_LANE_H
 #define YULAPY_NATIVE_LANE_H
@@ -110,6 +114,9 @@ void yulapy_c_tasks_forget(yula_python *python);
 /* native_lane.c */
 /* Under the lock, open. From any thread or task: have the Python loop look. */
 void yulapy_python_ring(yula_python *python);
+/* Under the lock. True: the caller is to post the bell, and may let go of the lock
+ * before it does. */
+bool yulapy_python_take_bell(yula_python *python);
 /* An exception is pending: leave the loop, or tell its exception handler. */
 void yulapy_python_report(yulapy_loop *loop, PyObject *about);
 
