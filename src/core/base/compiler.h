@@ -2,6 +2,8 @@
 #ifndef YULA__COMPILER_H
 #define YULA__COMPILER_H
 
+#include <stddef.h>
+
 #ifndef __has_feature
 #define __has_feature(feature) 0
 #endif
@@ -18,6 +20,17 @@
 #define YULA__TSAN 1
 #else
 #define YULA__TSAN 0
+#endif
+
+/* MemorySanitizer sees neither what assembler writes nor what every system call
+ * does. */
+#if __has_feature(memory_sanitizer)
+#define YULA__MSAN 1
+void __msan_unpoison(const volatile void *base, size_t len);
+#define yula__was_written(base, len) __msan_unpoison(base, len)
+#else
+#define YULA__MSAN 0
+#define yula__was_written(base, len) ((void)0)
 #endif
 
 #endif /* YULA__COMPILER_H */

@@ -27,7 +27,7 @@ void __tsan_switch_to_fiber(void *fiber, unsigned flags);
 #endif
 
 /* Set once: both are the same for all threads of a process. */
-bool yula__context_special = YULA__ASAN || YULA__TSAN;
+bool yula__context_special = YULA__ASAN || YULA__TSAN || YULA__MSAN;
 static bool context_shadowed;
 
 static void
@@ -160,7 +160,9 @@ yula__context_switch_specially(yula__context *from, yula__context *to,
 #endif
     context_swap_cxx(from, to);
     void *carried = context_leave(from, to, value);
+    yula__was_written(&from->sp, sizeof(from->sp));
     carried = context_jump(&from->sp, to->sp, carried, leap);
+    yula__was_written(&carried, sizeof(carried));
     return context_arrive(from, carried);
 }
 
@@ -173,6 +175,7 @@ yula__context_init_specially(yula__context *context, char *low, char *high,
     context->cxx_caught = NULL;
     context->cxx_uncaught = 0;
     context->sp = context_make(low, high, entry, arg, state);
+    yula__was_written(&context->sp, sizeof(context->sp));
 #if YULA__ASAN
     context->fake_stack = NULL;
     context->bottom = low;

@@ -10,6 +10,7 @@
 #include <sys/epoll.h>
 #include <time.h>
 
+#include "base/compiler.h"
 #include "base/sys.h"
 #include "yula/watcher.h"
 
@@ -120,8 +121,10 @@ epoll_wait_ns(int epoll_fd, struct epoll_event *events, int64_t timeout_ns)
         struct timespec ts = {.tv_sec = timeout_ns / 1000000000,
                               .tv_nsec = timeout_ns % 1000000000};
         int n = epoll_pwait2(epoll_fd, events, YULA__POLL_EVENTS, &ts, NULL);
-        if (n >= 0)
+        if (n >= 0) {
+            yula__was_written(events, (size_t)n * sizeof(*events));
             return n;
+        }
         if (errno != ENOSYS && errno != EPERM)
             return -errno;
         no_pwait2 = 1;
