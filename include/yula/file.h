@@ -26,7 +26,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include <yula/task.h>
+#include <yula/conn.h>
 
 YULA_BEGIN
 
@@ -158,6 +158,29 @@ YULA_API int yula_file_truncate(yula_loop *loop, int fd, int64_t len);
  */
 YULA_API int yula_file_save(yula_loop *loop, const char *path, const void *base,
                             size_t len, mode_t mode, unsigned flags);
+
+/* --- sending ------------------------------------------------------------- */
+
+/* Send a part of a file over a connection, sendfile(2), behind what was written to
+ * it. Other tasks' writes wait until it is over; yula_conn_try_write says -EAGAIN.
+ *
+ * What the kernel has in memory is sent by the loop, 256 KiB before other tasks
+ * have their turn; what it has to fetch from a disk, by a worker. While the
+ * peer takes no more, nobody is occupied.
+ *
+ * fd      a regular file; its position stays where it is.
+ * offset  of the part, bytes: with sent, of its first byte and not of the rest.
+ * sent    NULL, or how many bytes of it were sent already: 0 at first. Counts up,
+ *         also on failure: the same call again goes on where it was.
+ *
+ * Returns 0; YULA_EOF (the file ended first: it has shrunk since it was looked
+ * at); YULA_ECANCELED, -EPIPE or the socket's error; -EINVAL (offset negative, or
+ * a file that sendfile(2) does not take), -EIO ... After a failure a part may be
+ * on its way: the peer cannot tell unless the connection is closed.
+ * Thread: loop, in a task.  Blocks: the task.  Calls back: no.  GIL: not used.
+ */
+YULA_API int yula_file_send(yula_conn *conn, int fd, int64_t offset, size_t len,
+                            size_t *sent);
 
 /* --- names --------------------------------------------------------------- */
 

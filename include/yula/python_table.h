@@ -301,6 +301,7 @@
     MEMBER(yula_child_stdout) \
     MEMBER(yula_child_stop) \
     MEMBER(yula_child_wait) \
+    MEMBER(yula_file_send) \
     MEMBER(yula_process_code) \
     MEMBER(yula_process_free) \
     MEMBER(yula_process_pid) \
@@ -620,6 +621,7 @@ typedef struct yula_python_table {
 #define yula_child_stdout YULA_PYTHON_USE(yula_child_stdout)
 #define yula_child_stop YULA_PYTHON_USE(yula_child_stop)
 #define yula_child_wait YULA_PYTHON_USE(yula_child_wait)
+#define yula_file_send YULA_PYTHON_USE(yula_file_send)
 #define yula_process_code YULA_PYTHON_USE(yula_process_code)
 #define yula_process_free YULA_PYTHON_USE(yula_process_free)
 #define yula_process_pid YULA_PYTHON_USE(yula_process_pid)

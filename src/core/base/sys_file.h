@@ -111,10 +111,11 @@ yula__sys_rmdir(const char *path)
 }
 
 /* Raw entries of a directory; 0 at its end. */
-static inline ssize_t
-yula__sys_getdents(int fd, void *base, size_t len)
-{
-    YULA__SYS_RETRY(ssize_t, "getdents", syscall(SYS_getdents64, fd, base, len))
-}
+static inline ssize_t yula__sys_getdents(int fd, void *base, size_t len){
+    YULA__SYS_RETRY(ssize_t, "getdents",
+                    syscall(SYS_getdents64, fd, base, len))}
+
+/* sendfile(2) without SIGPIPE. socket must be non-blocking; offset moves. */
+ssize_t yula__sys_sendfile(int socket, int fd, int64_t *offset, size_t len);
 
 #endif /* YULA__SYS_FILE_H */

@@ -108,9 +108,9 @@ io_stopped(file_io *io)
     return atomic_load_explicit(&io->stop, memory_order_relaxed);
 }
 
-/* I3. Returns 0, or YULA_ECANCELED if the task was interrupted meanwhile. */
-static int
-file_give_way(yula_loop *loop, size_t len)
+/* I3. */
+int
+yula__await_give_way(yula_loop *loop, size_t len)
 {
     yula__tasks *tasks = loop->tasks;
 
@@ -131,7 +131,7 @@ read_at_once(yula_loop *loop, const file_io *io)
 
     if (len > YULA_FILE_AT_ONCE)
         return 0;
-    int err = file_give_way(loop, len);
+    int err = yula__await_give_way(loop, len);
     if (err < 0)
         return err;
     ssize_t n = yula__sys_file_read_cached(io->fd, io->base + io->done, len,

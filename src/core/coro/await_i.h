@@ -36,4 +36,8 @@ yula__await_check(yula_loop *loop)
 int yula__await_work(yula_loop *loop, yula_await_work_cb run, void *arg,
                      atomic_bool *stop, const char *waits_for);
 
+/* await_file.c: count what was done without waiting, bytes; every so often let
+ * other tasks run, who would never have their turn. Returns 0 or YULA_ECANCELED. */
+int yula__await_give_way(yula_loop *loop, size_t len);
+
 #endif /* YULA__AWAIT_I_H */

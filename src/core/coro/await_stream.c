@@ -22,6 +22,7 @@
 #include <yula/resolve.h>
 
 #include "coro/await_i.h"
+#include "coro/conn_i.h"
 #include "coro/intake.h"
 #include "coro/sync_i.h"
 #include "io/stream_i.h"
@@ -413,6 +414,30 @@ yula_conn_drain(yula_conn *conn)
         !yula_stream_failed(conn->stream))
         return 0;
     return yula__line_wait(conn->loop, &conn->undrained, NULL, "drain");
+}
+
+int
+yula__conn_reserve(yula_conn *conn)
+{
+    int err = yula__await_check(conn->loop);
+
+    if (err == 0)
+        err = conn->status;
+    return err < 0 ? err : yula_mutex_lock(&conn->writing);
+}
+
+void
+yula__conn_release(yula_conn *conn)
+{
+    (void)yula_mutex_unlock(&conn->writing);
+}
+
+int
+yula__conn_await_drained(yula_conn *conn)
+{
+    if (conn->status < 0)
+        return conn->status;
+    return yula__line_wait(conn->loop, &conn->undrained, NULL, "write");
 }
 
 int

@@ -14,6 +14,8 @@
  */
 #include "io/stream_i.h"
 
+#include "base/sys_file.h"
+
 #include <limits.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -592,6 +594,19 @@ yula__stream_send_now(yula_stream *stream, const void *base, size_t len)
         stream->loop->hold_len == YULA__HOLD_ALL)
         return 0;
     return stream_send_uncopied(stream, base, len);
+}
+
+ssize_t
+yula__stream_send_file(yula_stream *stream, int fd, int64_t *offset, size_t len)
+{
+    if (stream->failed || stream->shutdown_wanted || stream->loop->closed)
+        return -EPIPE;
+    if (yula_stream_queued(stream) > 0 || stream->blocked)
+        return -EAGAIN;
+    ssize_t n = yula__sys_sendfile(stream->fd, fd, offset, len);
+    if (n == -EAGAIN)
+        stream_block(stream);
+    return n;
 }
 
 /* Small pieces of one callback are worth a copy: they leave together. */

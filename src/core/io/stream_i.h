@@ -73,6 +73,13 @@ size_t yula__stream_send_now(yula_stream *stream, const void *base, size_t len);
  * nothing was reported since the last read that proved there is no more. */
 ssize_t yula__stream_receive(yula_stream *stream, void *base, size_t len);
 
+/* sendfile(2), behind what is queued. offset moves.
+ *
+ * Returns the count (0: the file ends there); -EAGAIN: ops->drained or failed will
+ * tell when to go on; -EPIPE; or what else sendfile(2) says, of either of the two. */
+ssize_t yula__stream_send_file(yula_stream *stream, int fd, int64_t *offset,
+                               size_t len);
+
 /* The loop's read buffer, YULA_STREAM_READ_MAX bytes, or NULL. Taken from the
  * loop while in use: a nested turn inside a callback makes another. */
 char *yula__read_buffer_take(yula_loop *loop);
