@@ -21,7 +21,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 # Debian packages, by purpose.
 BUILD_PACKAGES := gcc libc6-dev
-CORE_PACKAGES := g++ clang
+CORE_PACKAGES := g++ clang libssl-dev pkg-config
 PYTHON_PACKAGES := python3 python3-venv python3-dev
 TEST_PACKAGES := ca-certificates curl netbase openssl pkg-config postgresql procps redis-server wrk
 RUN_PACKAGES := ca-certificates procps wrk

@@ -8,12 +8,13 @@ python=$1
 PATH=$(dirname "$python"):$PATH # its ninja
 meson() { "$python" -m mesonbuild.mesonmain "$@"; }
 
-use() { # COMPILER SOURCE [flag ...]
+use() { # COMPILER SOURCE [flag ...]; beside libyula.a: before, after
     local compiler=$1 source=$2 program
     shift 2
     program=$build/use-${source##*.}
     "$compiler" -D_GNU_SOURCE -Wall -Wextra -Werror -Wno-unused-parameter "$@" \
-        "-I$root/include" "$source" -o "$program" "$root/lib/libyula.a" -pthread
+        "-I$root/include" "$source" -o "$program" ${before[@]+"${before[@]}"} \
+        "$root/lib/libyula.a" ${after[@]+"${after[@]}"} -pthread
     "$program" >/dev/null
     echo "$compiler ${*}: libyula built, used from ${source##*.}"
 }
@@ -30,7 +31,13 @@ for compilers in gcc:g++ clang:clang++; do
             -Dtests=false -Dwerror=true -Dbuildtype=release >/dev/null
     ninja -C "$build" --quiet
     meson install -C "$build" --no-rebuild --quiet
+    before=() after=()
     use "$c" tests/compilers/use.c -std=c17
+    if [ -e "$root/lib/libyula-tls.a" ]; then # where there is OpenSSL
+        before=("$root/lib/libyula-tls.a") after=(-lssl -lcrypto)
+        use "$c" tests/compilers/use_tls.c -std=c17
+        before=() after=()
+    fi
     if command -v "$cxx" >/dev/null; then
         use "$cxx" tests/core/test_cxx.cpp -std=c++17
         use "$cxx" tests/core/test_cxx.cpp -std=c++20

@@ -224,7 +224,9 @@ def test_a_c_program_is_built_against_the_installed_libyula(tmp_path):
     headers = {path.name for path in (prefix / "include/yula").iterdir()}
     ours = {Path(n).name for n in tracked_files("include/yula") if n.endswith(".h")}
     # For extension modules: they come with the package, not with the library.
-    assert headers == ours - {"python.h", "python_table.h"}
+    ours -= {"python.h", "python_table.h"}
+    with_tls = (prefix / "lib/pkgconfig/yula-tls.pc").exists()
+    assert headers == (ours if with_tls else ours - {"tls.h"})
     assert os.readlink(prefix / "lib/libyula.so").startswith("libyula.so.0")
 
     env = {"PKG_CONFIG_PATH": str(prefix / "lib/pkgconfig")}
@@ -237,3 +239,17 @@ def test_a_c_program_is_built_against_the_installed_libyula(tmp_path):
         run("cc", "-std=c99", "-Wall", "-Werror", "use.c", *program, cwd=tmp_path)
         out = run(tmp_path / program[-1], env={"LD_LIBRARY_PATH": str(prefix / "lib")})
         assert out == "end of stream\n"
+    if with_tls:
+        assert_a_program_uses_the_installed_libyula_tls(prefix, env, tmp_path)
+
+
+def assert_a_program_uses_the_installed_libyula_tls(prefix, env, tmp_path):
+    source = ROOT / "tests/compilers/use_tls.c"
+    flags = run("pkg-config", "--cflags", "--libs", "yula-tls", env=env).split()
+    archives = [prefix / "lib/libyula-tls.a", prefix / "lib/libyula.a", "-lssl", "-lcrypto"]
+    shared = [*flags, "-o", "tls-shared"]
+    static = [flags[0], *archives, "-pthread", "-o", "tls-static"]
+    for program in (shared, static):
+        run("cc", "-std=c99", "-Wall", "-Werror", source, *program, cwd=tmp_path)
+        out = run(tmp_path / program[-1], env={"LD_LIBRARY_PATH": str(prefix / "lib")})
+        assert out == "a server must have a certificate\n"
