@@ -15,6 +15,12 @@
 #include "support.h"
 #include "test.h"
 
+#if YULA__HAVE_VALGRIND
+#include <valgrind/valgrind.h>
+#else
+#define RUNNING_ON_VALGRIND 0
+#endif
+
 /* A child and what is told of it. */
 typedef struct play {
     yula_process *process;
@@ -244,9 +250,15 @@ TEST(without_pidfds_a_thread_waits)
 
 TEST(a_program_that_cannot_be_executed_is_an_error_of_the_start)
 {
-    yula_loop *loop = test_loop();
+    const char *env[] = {"PATH=/no/where", NULL};
     play *self = script("");
 
+    if (RUNNING_ON_VALGRIND)
+        test_skip("its children do not share our memory: they exit with 127");
+    yula_loop *loop = test_loop();
+    self->options.env = env;
+    CHECK_EQ(start(self, loop), -ENOENT); /* there is a shell, but not there */
+    self->options.env = NULL;
     self->options.file = "no-such-program-anywhere";
     CHECK_EQ(start(self, loop), -ENOENT);
     self->options.file = "/no/such/program";
@@ -293,8 +305,6 @@ TEST(a_child_has_the_environment_and_the_folder_it_was_given)
     self->options.env = env;
     self->options.cwd = "/usr";
     CHECK_STR(output_of(self, loop), "given  /usr");
-    env[1] = "PATH=/no/where";
-    CHECK_EQ(start(self, loop), -ENOENT);
     CHECK_EQ(setenv("WORD", "inherited", 1), 0);
     CHECK_STR(output_of(script("printf %s \"$WORD\""), loop), "inherited");
     self = script("printf %s $0"); /* another name than the file's */

@@ -9,6 +9,12 @@
 #include "support.h"
 #include "test.h"
 
+#if YULA__HAVE_VALGRIND
+#include <valgrind/valgrind.h>
+#else
+#define RUNNING_ON_VALGRIND 0
+#endif
+
 #define MILLISECOND INT64_C(1000000)
 #define BULK ((size_t)1 << 20) /* more than pipes and queues hold */
 
@@ -108,6 +114,8 @@ TEST(a_program_that_is_not_there_is_an_error_without_a_child)
 {
     play *with = script("");
 
+    if (RUNNING_ON_VALGRIND)
+        test_skip("its children do not share our memory: they exit with 127");
     with->options.file = "no-such-program-anywhere";
     CHECK_EQ(actor_alone(run_child, with), -ENOENT);
     CHECK_EQ(with->result.status, -EBUSY);

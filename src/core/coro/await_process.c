@@ -333,8 +333,9 @@ yula_child_run(yula_loop *loop, const yula_process_options *options,
 
     *result = (yula_child_result){.status = -EBUSY};
     int err = yula__await_check(loop);
-    if (err == 0)
-        err = yula_child_start(loop, options, &child);
+    if (err < 0)
+        return err;
+    err = yula_child_start(loop, options, &child);
     if (err < 0)
         return err;
     err = yula_child_communicate(child, base, len, limit, result);

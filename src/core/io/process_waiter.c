@@ -33,11 +33,9 @@ waiter_main(void *arg)
 {
     yula__process_waiter *waiter = arg;
     siginfo_t info;
-    int ended;
 
-    do
-        ended = yula__sys_wait_end(P_PID, (id_t)waiter->pid, WNOWAIT, &info);
-    while (ended < 0 && ended != -ECHILD); /* I1 */
+    (void)yula__sys_wait_end_surely(P_PID, (id_t)waiter->pid, WNOWAIT,
+                                    &info); /* I1 */
     pthread_mutex_lock(&waiter->lock);
     bool wanted = waiter->loop != NULL;
     waiter->posted = wanted;
@@ -45,7 +43,7 @@ waiter_main(void *arg)
         yula_work_post(waiter->loop, &waiter->work);
     pthread_mutex_unlock(&waiter->lock);
     if (!wanted) {
-        (void)yula__sys_wait_end(P_PID, (id_t)waiter->pid, 0, &info);
+        (void)yula__sys_wait_end_surely(P_PID, (id_t)waiter->pid, 0, &info);
         waiter_free(waiter);
     }
     return NULL;
@@ -125,7 +123,7 @@ adopt_main(void *arg)
 {
     siginfo_t info;
 
-    (void)yula__sys_wait_end(P_PID, (id_t)(uintptr_t)arg, 0, &info);
+    (void)yula__sys_wait_end_surely(P_PID, (id_t)(uintptr_t)arg, 0, &info);
     return NULL;
 }
 

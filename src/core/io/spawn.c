@@ -12,7 +12,9 @@
  *  I2. All signals are blocked meanwhile, and the child unblocks them when no
  *      handler of ours is installed in it any more: a handler would run here, too.
  *  I3. Whatever can be prepared is prepared by the parent.
- *  I4. Only the child writes err, before the parent goes on.
+ *  I4. Only the child writes err, before the parent goes on. (Valgrind and qemu-user
+ *      make a copy of the memory instead: there a program that cannot be executed
+ *      is a child that exits with 127, as with posix_spawn.)
  */
 #include <limits.h>
 #include <string.h>
