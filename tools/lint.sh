@@ -20,7 +20,7 @@ clang_tidy() {
         "$python" -m mesonbuild.mesonmain setup build/lint -Dpython=enabled -Dchecks=true >/dev/null
     ninja -C build/lint --quiet build.ninja
     "$python" -c 'import json; [print(f["file"]) for f in json.load(open("build/lint/compile_commands.json"))]' |
-        grep -E '/src/(core|ext)/.*[.]c$' | sort --unique |
+        grep -E '/src/(core|ext|tls)/.*[.]c$' | sort --unique |
         (cd build/lint && xargs -P "$(nproc)" -n 1 "$bin/clang-tidy" --quiet -p . 2>/dev/null)
 }
 
