@@ -1,7 +1,9 @@
 #!/bin/bash
 # compilers.sh PYTHON: the library alone, as C17 and with warnings as errors, by gcc
 # and by clang. Each build is installed, and used from there by a program in C and
-# one in C++. (`make test-core` runs the C tests, with one of the two.)
+# one in C++: linked with the archive, as pkg-config says (with the shared library, and
+# the whole program static), and by CMake. (`make test-core` runs the C tests, with one
+# of the two.)
 set -euo pipefail
 
 python=$1
@@ -17,6 +19,31 @@ use() { # COMPILER SOURCE [flag ...]; beside libyula.a: before, after
         "$root/lib/libyula.a" ${after[@]+"${after[@]}"} -pthread
     "$program" >/dev/null
     echo "$compiler ${*}: libyula built, used from ${source##*.}"
+}
+
+# As the documentation tells a user to do it. What a machine lacks is skipped.
+use_as_told() { # COMPILER
+    local compiler=$1 source=tests/compilers/use.c program=$build/use-told
+    export PKG_CONFIG_PATH=$root/lib/pkgconfig
+    command -v pkg-config >/dev/null || return 0
+    # shellcheck disable=SC2046 # several words each
+    "$compiler" "$source" -o "$program" $(pkg-config --cflags --libs yula)
+    LD_LIBRARY_PATH=$root/lib "$program"
+    # shellcheck disable=SC2046
+    "$compiler" "$source" -o "$program" $(pkg-config --cflags yula) "-L$root/lib" -l:libyula.a -pthread
+    "$program"
+    if [ -e "$("$compiler" -print-file-name=libc.a)" ]; then
+        # shellcheck disable=SC2046
+        "$compiler" -static "$source" -o "$program" \
+            $(pkg-config --static --cflags --libs yula) 2>/dev/null # getaddrinfo's warning
+        "$program"
+    fi
+    echo "$compiler: used as pkg-config says, shared and static"
+    cmake --version >/dev/null 2>&1 || return 0
+    CC=$compiler cmake -S tests/compilers -B "$build/cmake" >/dev/null
+    cmake --build "$build/cmake" >/dev/null
+    LD_LIBRARY_PATH=$root/lib "$build/cmake/use"
+    echo "$compiler: used by CMake"
 }
 
 for compilers in gcc:g++ clang:clang++; do
@@ -38,6 +65,7 @@ for compilers in gcc:g++ clang:clang++; do
         use "$c" tests/compilers/use_tls.c -std=c17
         before=() after=()
     fi
+    use_as_told "$c"
     if command -v "$cxx" >/dev/null; then
         use "$cxx" tests/core/test_cxx.cpp -std=c++17
         use "$cxx" tests/core/test_cxx.cpp -std=c++20

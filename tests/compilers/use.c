@@ -42,6 +42,8 @@ main(void)
     yula_loop *loop;
     int result = 0;
 
+    if (yula_version()[0] != '0' + YULA_VERSION_MAJOR)
+        return 1;
     int err = yula_loop_new(NULL, &loop);
     if (err < 0)
         return 1;

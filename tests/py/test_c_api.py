@@ -4,8 +4,10 @@ import asyncio
 import errno
 import gc
 import os
+import shutil
 import subprocess
 import sys
+import sysconfig
 import textwrap
 import threading
 import time
@@ -52,6 +54,27 @@ def run_program(probe_path, text, **env):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return done.stdout, done.stderr
+
+
+# --- the header ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("api", ["whole", "limited"])
+@pytest.mark.parametrize("compiler", ["cc -x c -std=c17", "c++ -x c++ -std=c++11"])
+def test_a_module_may_be_c_or_cxx_and_keep_to_the_limited_api(compiler, api):
+    command = compiler.split()
+    if shutil.which(command[0]) is None:
+        pytest.skip(f"no {command[0]}")
+    limits = ["-DPy_LIMITED_API=0x030b0000"] if api == "limited" else []
+    folders = [f"-I{sysconfig.get_path('include')}", f"-I{HERE.parent.parent / 'include'}"]
+    text = (
+        "#include <Python.h>\n#include <yula/python.h>\nint (*used)(void) = yula_python_import;\n"
+    )
+    flags = ["-Wall", "-Wextra", "-Werror", "-fsyntax-only", *limits, *folders]
+    done = subprocess.run(
+        [*command, *flags, "-"], input=text, capture_output=True, text=True, timeout=40
+    )
+    assert done.returncode == 0, done.stderr
 
 
 # --- C tasks as futures -------------------------------------------------------------------------
