@@ -476,7 +476,7 @@ tls_copy_host(yula_tls *tls, const char *host, bool *address)
 }
 
 /* Whom to ask for (SNI, never for an address: RFC 6066, 3), and to compare the
- * certificate with. */
+ * certificate with: with its alternative names, not with its subject (RFC 9525). */
 static int
 tls_set_host(yula_tls *tls, const char *host)
 {
@@ -490,7 +490,8 @@ tls_set_host(yula_tls *tls, const char *host)
         return X509_VERIFY_PARAM_set1_ip_asc(param, tls->host) == 1 ? 0
                                                                     : -ENOMEM;
     X509_VERIFY_PARAM_set_hostflags(param,
-                                    X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+                                    X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS |
+                                        X509_CHECK_FLAG_NEVER_CHECK_SUBJECT);
     if (SSL_set_tlsext_host_name(tls->ssl, tls->host) != 1 ||
         X509_VERIFY_PARAM_set1_host(param, tls->host, 0) != 1)
         return -ENOMEM;

@@ -268,6 +268,8 @@ TEST(a_certificate_that_proves_nothing_is_refused)
     } cases[] = {
         {"other", X509_V_ERR_HOSTNAME_MISMATCH, ALERT_BAD_CERTIFICATE,
          "hostname mismatch, expected localhost"},
+        {"localhost", X509_V_ERR_HOSTNAME_MISMATCH, ALERT_BAD_CERTIFICATE,
+         "hostname mismatch, expected localhost"},
         {"expired", X509_V_ERR_CERT_HAS_EXPIRED, ALERT_CERTIFICATE_EXPIRED,
          "certificate has expired, expected localhost"},
         {"unknown", X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT, ALERT_UNKNOWN_CA,

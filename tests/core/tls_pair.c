@@ -38,6 +38,7 @@ static certificate certificates[] = {
     {"server", "ca", HERE, -DAY, DAY, NULL, NULL, NULL},
     {"client", "ca", MANY, -DAY, DAY, NULL, NULL, NULL},
     {"expired", "ca", HERE, -2 * DAY, -DAY, NULL, NULL, NULL},
+    {"localhost", "ca", NULL, -DAY, DAY, NULL, NULL, NULL},
     {"other", "ca", "DNS:other.example", -DAY, DAY, NULL, NULL, NULL},
     {"unknown", NULL, HERE, -DAY, DAY, NULL, NULL, NULL},
 };

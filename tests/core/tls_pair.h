@@ -12,8 +12,8 @@
 
 /* The name of a PEM file with a certificate and its key, made when first asked for;
  * the folder goes with the process. For "localhost", 127.0.0.1 and ::1, issued by
- * "ca" unless the name says otherwise: ca, server, client, expired, other (for
- * other.example), unknown (issued by itself). The client's is long. */
+ * "ca" unless the name says otherwise: ca, server, client (long), expired, other (for
+ * other.example), localhost (in the subject only), unknown (issued by itself). */
 const char *tls_file(const char *name);
 
 /* Contexts that must succeed. name: of the certificate. */
