@@ -88,8 +88,9 @@ YULA_API void yula_pipe_reader_stop(yula_pipe_reader *reader);
  * Thread: loop.  Blocks: no.  Calls back: later.  GIL: not used. */
 YULA_API int yula_pipe_writer_watch(yula_pipe_writer *writer);
 
-/* Write now, or behind what is queued. A pipe whose readers are gone is an error
- * and no SIGPIPE, whatever the program does about that signal.
+/* Write now, or behind what is queued. A pipe whose readers are gone raises
+ * SIGPIPE, unless the program ignores that signal, as Python does, or the writer is
+ * guarded.
  *
  * owner  NULL: what cannot be written at once is copied. Else base stays valid
  *        and unchanged until ops->release(owner).
@@ -101,6 +102,11 @@ YULA_API int yula_pipe_writer_watch(yula_pipe_writer *writer);
  */
 YULA_API int yula_pipe_write(yula_pipe_writer *writer, const void *base,
                              size_t len, void *owner);
+
+/* From now on a pipe without readers is an error (-EPIPE) and no SIGPIPE, whatever the
+ * program does about that signal. If it does not ignore it, a write takes two more
+ * system calls. Thread: loop. */
+YULA_API void yula_pipe_writer_guard(yula_pipe_writer *writer);
 
 /* Bytes queued and not yet taken by the kernel. Thread: loop. */
 YULA_API size_t yula_pipe_queued(const yula_pipe_writer *writer);

@@ -312,6 +312,7 @@
     MEMBER(yula_process_take) \
     MEMBER(yula_await_stoppable) \
     MEMBER(yula_stop_asked) \
+    MEMBER(yula_pipe_writer_guard) \
     /* the end of the table */
 /* clang-format on */
 
@@ -632,6 +633,7 @@ typedef struct yula_python_table {
 #define yula_process_take YULA_PYTHON_USE(yula_process_take)
 #define yula_await_stoppable YULA_PYTHON_USE(yula_await_stoppable)
 #define yula_stop_asked YULA_PYTHON_USE(yula_stop_asked)
+#define yula_pipe_writer_guard YULA_PYTHON_USE(yula_pipe_writer_guard)
 /* the end of the names */
 #endif
 

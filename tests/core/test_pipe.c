@@ -510,6 +510,36 @@ TEST(a_queue_that_cannot_be_written_fails_once_and_is_dropped)
     over(loop, &writer, fds[1]);
 }
 
+static int sigpipes;
+
+static void
+on_sigpipe(int number)
+{
+    sigpipes++;
+}
+
+TEST(a_guarded_writer_raises_no_sigpipe_and_another_does)
+{
+    yula_loop *loop = test_loop();
+    end writer;
+    int fds[2];
+
+    for (int guarded = 0; guarded < 2; guarded++) {
+        pipe_pair(fds);
+        (void)signal(SIGPIPE, on_sigpipe);
+        make_writer(loop, &writer, fds[1]);
+        if (guarded)
+            yula_pipe_writer_guard(writer.writer);
+        close(fds[0]);
+        CHECK_EQ(yula_pipe_write(writer.writer, "x", 1, NULL), -EPIPE);
+        CHECK_EQ(sigpipes, 1);
+        yula_pipe_writer_free(writer.writer);
+        close(fds[1]);
+    }
+    (void)signal(SIGPIPE, SIG_IGN);
+    yula_loop_free(loop);
+}
+
 TEST(a_writer_can_be_freed_by_a_release)
 {
     yula_loop *loop = test_loop();

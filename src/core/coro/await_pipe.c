@@ -461,6 +461,7 @@ yula_sink_new(yula_loop *loop, int fd, yula_sink **out)
         yula__free(loop, sink);
         return err;
     }
+    yula_pipe_writer_guard(sink->writer);
     *out = sink;
     return 0;
 }

@@ -11,8 +11,8 @@
  *  I2. A writer's watcher runs while it is watched or blocked, with exactly that
  *      interest.
  *  I3. blocked == the queue is not empty; queued is the sum of its lengths.
- *  I4. A write without readers raises no SIGPIPE: unless the process ignores it
- *      (asked when the writer is made), it is blocked around the call.
+ *  I4. A guarded writer's calls raise no SIGPIPE: unless the process ignores it,
+ *      it is blocked around them.
  *  I5. After the free no callback runs; the memory goes when none is on the
  *      stack any more. Until then fd is -1.
  * Thread: loop.
@@ -455,6 +455,12 @@ yula_pipe_write(yula_pipe_writer *writer, const void *base, size_t len,
     return 0;
 }
 
+void
+yula_pipe_writer_guard(yula_pipe_writer *writer)
+{
+    writer->guarded = !yula__sys_ignores(SIGPIPE);
+}
+
 size_t
 yula_pipe_queued(const yula_pipe_writer *writer)
 {
@@ -501,7 +507,6 @@ yula_pipe_writer_new(yula_loop *loop, yula_lane lane, int fd,
                                  .ops = ops,
                                  .arg = arg,
                                  .fd = fd,
-                                 .guarded = !yula__sys_ignores(SIGPIPE),
                                  .low = YULA_STREAM_LOW,
                                  .high = YULA_STREAM_HIGH};
     yula_watcher_init(loop, &writer->watcher, lane);
