@@ -1,12 +1,10 @@
-/* test_file.c: files and directories as tasks use them. Sending them:
- * test_sendfile.c. */
+/* test_file.c: files as tasks use them. Whole ones and directories:
+ * test_file_whole.c; sending them: test_sendfile.c. */
 #include <yula/file.h> /* first: it must stand alone */
 
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
 #include <signal.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,113 +13,9 @@
 #include <unistd.h>
 
 #include "actors.h"
-#include "base/sys.h"
+#include "folder.h"
 #include "support.h"
 #include "test.h"
-
-/* --- a directory for a test ---------------------------------------------- */
-
-static char place[64];
-
-static const char *
-in_place(const char *name)
-{
-    static char paths[4][256];
-    static int next;
-    char *path = paths[next++ % 4];
-
-    snprintf(path, sizeof(paths[0]), "%s/%s", place, name);
-    return path;
-}
-
-static void
-place_begin(void)
-{
-    strcpy(place, "/tmp/yula-file-XXXXXX");
-    CHECK(mkdtemp(place) != NULL);
-}
-
-/* Everything a test has made must have been removed by it: nothing is left
- * behind by the library. */
-static void
-place_end(void)
-{
-    CHECK_EQ(rmdir(place), 0);
-}
-
-static void
-put(const char *path, const char *text)
-{
-    FILE *file = fopen(path, "we");
-
-    CHECK(file != NULL && fputs(text, file) >= 0 && fclose(file) == 0);
-}
-
-static void
-check_contents(const char *path, const char *text)
-{
-    char got[256] = "";
-    FILE *file = fopen(path, "re");
-
-    CHECK(file != NULL);
-    got[fread(got, 1, sizeof(got) - 1, file)] = '\0';
-    fclose(file);
-    CHECK_STR(got, text);
-}
-
-/* --- system calls that wait ---------------------------------------------- */
-
-/* The n-th call of that name says that it has begun and waits to be let go. */
-static struct {
-    pthread_mutex_t lock;
-    pthread_cond_t changed;
-    const char *name;
-    int at, begun;
-    bool open;
-} gate = {.lock = PTHREAD_MUTEX_INITIALIZER,
-          .changed = PTHREAD_COND_INITIALIZER};
-
-static int
-gate_hook(const char *name)
-{
-    if (strcmp(name, gate.name) != 0)
-        return 0;
-    pthread_mutex_lock(&gate.lock);
-    gate.begun++;
-    pthread_cond_broadcast(&gate.changed);
-    while (gate.begun >= gate.at && !gate.open)
-        pthread_cond_wait(&gate.changed, &gate.lock);
-    pthread_mutex_unlock(&gate.lock);
-    return 0;
-}
-
-static void
-gate_close(const char *name, int at)
-{
-    gate.name = name;
-    gate.at = at;
-    gate.begun = 0;
-    gate.open = false;
-    yula__sys_hook = gate_hook;
-}
-
-static void
-gate_await(int count)
-{
-    pthread_mutex_lock(&gate.lock);
-    while (gate.begun < count)
-        pthread_cond_wait(&gate.changed, &gate.lock);
-    pthread_mutex_unlock(&gate.lock);
-}
-
-static void
-gate_open(void)
-{
-    pthread_mutex_lock(&gate.lock);
-    gate.open = true;
-    pthread_cond_broadcast(&gate.changed);
-    pthread_mutex_unlock(&gate.lock);
-}
 
 /* --- reading and writing ------------------------------------------------- */
 
@@ -164,12 +58,12 @@ write_and_read(actor *self, void *arg)
 
 TEST(what_is_written_is_read_at_the_position_and_at_offsets)
 {
-    place_begin();
-    const char *path = in_place("file");
+    folder_begin();
+    const char *path = in_folder("file");
     CHECK_EQ(actor_alone(write_and_read, (void *)path), 0);
     check_contents(path, "Jello");
     unlink(path);
-    place_end();
+    folder_end();
 }
 
 static int
@@ -202,26 +96,12 @@ read_to_the_end(actor *self, void *arg)
 
 TEST(a_file_that_ends_early_says_so_and_how_far_it_went)
 {
-    place_begin();
-    const char *path = in_place("file");
+    folder_begin();
+    const char *path = in_folder("file");
     put(path, "01234567");
     CHECK_EQ(actor_alone(read_to_the_end, (void *)path), 0);
     unlink(path);
-    place_end();
-}
-
-/* Longer than one part, and than what is answered at once. */
-#define LONG (((size_t)5 << 20) + 12345)
-
-static char *
-pattern_new(size_t len)
-{
-    char *bytes = malloc(len);
-
-    CHECK(bytes != NULL);
-    for (size_t i = 0; i < len; i++)
-        bytes[i] = (char)(i * 7 + i / 1000);
-    return bytes;
+    folder_end();
 }
 
 static int
@@ -229,7 +109,7 @@ long_way_round(actor *self, void *arg)
 {
     yula_loop *loop = self->loop;
     const int64_t far = (int64_t)6 << 30; /* beyond 32 bits */
-    char *bytes = pattern_new(LONG), *got = malloc(LONG);
+    char *bytes = file_pattern(LONG), *got = malloc(LONG);
     size_t put_so_far = 0, done = 0;
 
     CHECK(got != NULL);
@@ -259,11 +139,11 @@ long_way_round(actor *self, void *arg)
 
 TEST(a_long_file_with_large_offsets_is_the_same_when_read)
 {
-    place_begin();
-    const char *path = in_place("file");
+    folder_begin();
+    const char *path = in_folder("file");
     CHECK_EQ(actor_alone(long_way_round, (void *)path), 0);
     unlink(path);
-    place_end();
+    folder_end();
 }
 
 static int
@@ -294,320 +174,24 @@ mistake_a_directory(actor *self, void *arg)
     char byte, *base = NULL;
     size_t len = 7;
 
-    int fd = yula_file_open(loop, place, O_RDONLY | O_DIRECTORY, 0);
+    int fd = yula_file_open(loop, folder, O_RDONLY | O_DIRECTORY, 0);
     CHECK(fd >= 0);
     CHECK_EQ(yula_file_read(loop, fd, &byte, 1), -EISDIR);
     CHECK_EQ(yula_file_close(loop, fd), 0);
-    CHECK_EQ(yula_file_open(loop, place, O_WRONLY, 0), -EISDIR);
-    CHECK_EQ(yula_file_load(loop, place, 100, &base, &len), -EISDIR);
+    CHECK_EQ(yula_file_open(loop, folder, O_WRONLY, 0), -EISDIR);
+    CHECK_EQ(yula_file_load(loop, folder, 100, &base, &len), -EISDIR);
     CHECK(base == NULL && len == 7);
-    CHECK_EQ(yula_file_save(loop, place, "x", 1, 0600, 0), -EISDIR);
-    CHECK_EQ(yula_file_unlink(loop, place), -EISDIR);
-    CHECK_EQ(yula_file_open(loop, in_place("no/such"), O_RDONLY, 0), -ENOENT);
+    CHECK_EQ(yula_file_save(loop, folder, "x", 1, 0600, 0), -EISDIR);
+    CHECK_EQ(yula_file_unlink(loop, folder), -EISDIR);
+    CHECK_EQ(yula_file_open(loop, in_folder("no/such"), O_RDONLY, 0), -ENOENT);
     return 0;
 }
 
 TEST(a_directory_is_not_mistaken_for_a_file)
 {
-    place_begin();
+    folder_begin();
     CHECK_EQ(actor_alone(mistake_a_directory, NULL), 0);
-    place_end();
-}
-
-/* --- whole files --------------------------------------------------------- */
-
-static int
-load(yula_loop *loop, const char *path, size_t limit, const char *expected)
-{
-    char *base;
-    size_t len;
-    int err = yula_file_load(loop, path, limit, &base, &len);
-
-    if (err < 0)
-        return err;
-    CHECK_STR(base, expected);
-    CHECK_EQ(len, strlen(expected));
-    yula_file_unload(loop, base);
-    return 0;
-}
-
-static int
-load_some(actor *self, void *arg)
-{
-    yula_loop *loop = self->loop;
-    const char *path = arg;
-    char *base;
-    size_t len;
-
-    CHECK_EQ(load(loop, path, 8, "01234567"), 0);
-    CHECK_EQ(load(loop, path, SIZE_MAX, "01234567"), 0);
-    CHECK_EQ(load(loop, path, 7, ""), -EFBIG);
-    CHECK_EQ(load(loop, path, 0, ""), -EFBIG);
-    CHECK_EQ(load(loop, "/dev/null", 0, ""), 0);
-    CHECK_EQ(load(loop, "/dev/zero", 100000, ""), -EFBIG);
-    CHECK_EQ(load(loop, in_place("nothing"), 9, ""), -ENOENT);
-    /* Longer than it says, and than what is read of it at first. */
-    CHECK_EQ(yula_file_load(loop, "/proc/kallsyms", SIZE_MAX, &base, &len), 0);
-    CHECK(len > 100000 && base[len] == '\0');
-    yula_file_unload(loop, base);
-    yula_file_unload(loop, NULL);
-    return 0;
-}
-
-TEST(a_whole_file_is_read_up_to_a_limit_whatever_its_size_says)
-{
-    place_begin();
-    const char *path = in_place("file");
-    put(path, "01234567");
-    CHECK_EQ(actor_alone(load_some, (void *)path), 0);
-    unlink(path);
-    place_end();
-}
-
-static int
-save_some(actor *self, void *arg)
-{
-    yula_loop *loop = self->loop;
-    const char *path = arg;
-    struct stat info;
-
-    CHECK_EQ(yula_file_save(loop, path, "one", 3, 0600, 0), 0);
-    check_contents(path, "one");
-    CHECK_EQ(stat(path, &info), 0);
-    CHECK_EQ(info.st_mode & 0777, 0600);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    CHECK_EQ(yula_file_save(loop, path, "two!", 4, 0400, YULA_FILE_SYNC), 0);
-    check_contents(path, "two!");
-    char got[8] = "";
-    CHECK_EQ(read(fd, got, 7), 3); /* who has the old one keeps it */
-    CHECK_STR(got, "one");
-    close(fd);
-    CHECK_EQ(yula_file_save(loop, path, "", 0, 0600, YULA_FILE_SYNC), 0);
-    check_contents(path, "");
-    CHECK_EQ(yula_file_save(loop, path, "x", 1, 0600, 0x80), -EINVAL);
-    CHECK_EQ(yula_file_save(loop, "", "x", 1, 0600, 0), -ENOENT);
-    CHECK_EQ(yula_file_save(loop, in_place("no/such"), "x", 1, 0600, 0),
-             -ENOENT);
-    return 0;
-}
-
-TEST(a_file_is_replaced_at_once)
-{
-    place_begin();
-    const char *path = in_place("file");
-    CHECK_EQ(actor_alone(save_some, (void *)path), 0);
-    unlink(path);
-    place_end();
-}
-
-static int
-save_here(actor *self, void *arg)
-{
-    return yula_file_save(self->loop, "here", "x", 1, 0600, YULA_FILE_SYNC);
-}
-
-TEST(a_file_of_the_current_directory_is_replaced_as_well)
-{
-    int before = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-    place_begin();
-    CHECK_EQ(chdir(place), 0);
-    CHECK_EQ(actor_alone(save_here, NULL), 0);
-    check_contents("here", "x");
-    CHECK_EQ(unlink("here"), 0);
-    CHECK_EQ(fchdir(before), 0);
-    close(before);
-    place_end();
-}
-
-static int
-save_long(actor *self, void *arg)
-{
-    char *bytes = pattern_new(LONG);
-    int err = yula_file_save(self->loop, arg, bytes, LONG, 0600,
-                             YULA_FILE_SYNC);
-
-    free(bytes);
-    return err;
-}
-
-/* At every system call of it that a test can hold up. */
-TEST(saving_that_is_cancelled_leaves_the_old_file_or_the_new_one)
-{
-    static const char *const names[] = {"open", "file_write", "fsync",
-                                        "rename"};
-
-    place_begin();
-    const char *path = in_place("file");
-    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-        yula_loop *loop = test_loop();
-        actor ann;
-        put(path, "old");
-        gate_close(names[i], i == 1 ? 3 : 1);
-        actor_start(&ann, loop, "ann", save_long, (void *)path);
-        settle(loop);
-        gate_await(gate.at);
-        yula_task_cancel(ann.task);
-        settle(loop);
-        CHECK(!yula_task_ended(ann.task)); /* the worker has its bytes */
-        gate_open();
-        int err = actor_end(&ann);
-        CHECK_EQ(err, i == 3 ? 0 : YULA_ECANCELED); /* too late for rename */
-        if (err < 0)
-            check_contents(path, "old");
-        yula_loop_free(loop);
-        test_faults_clear();
-    }
-    unlink(path);
-    place_end();
-}
-
-/* --- names --------------------------------------------------------------- */
-
-static int
-move_things(actor *self, void *arg)
-{
-    yula_loop *loop = self->loop;
-    const char *from = in_place("from"), *to = in_place("to");
-    const char *link = in_place("link");
-    yula_file_info info, same;
-
-    CHECK_EQ(yula_file_mkdir(loop, from, 0700), 0);
-    CHECK_EQ(yula_file_mkdir(loop, from, 0700), -EEXIST);
-    CHECK_EQ(yula_file_rename(loop, from, to), 0);
-    CHECK_EQ(yula_file_stat(loop, from, &info), -ENOENT);
-    CHECK_EQ(yula_file_stat(loop, to, &info), 0);
-    CHECK(S_ISDIR(info.mode));
-    CHECK_EQ(symlink(to, link), 0);
-    CHECK_EQ(yula_file_stat(loop, link, &same), 0);
-    CHECK(same.inode == info.inode && same.device == info.device);
-    CHECK_EQ(yula_file_lstat(loop, link, &same), 0);
-    CHECK(S_ISLNK(same.mode) && same.inode != info.inode);
-    CHECK(same.modified_ns / 1000000000 > 1700000000);
-    CHECK_EQ(yula_file_rmdir(loop, link), -ENOTDIR);
-    CHECK_EQ(yula_file_unlink(loop, link), 0);
-    CHECK_EQ(yula_file_unlink(loop, link), -ENOENT);
-    CHECK_EQ(yula_file_rmdir(loop, to), 0);
-    CHECK_EQ(yula_file_fstat(loop, -1, &info), -EBADF);
-    return 0;
-}
-
-TEST(files_and_directories_are_made_renamed_looked_at_and_removed)
-{
-    place_begin();
-    CHECK_EQ(actor_alone(move_things, NULL), 0);
-    place_end();
-}
-
-/* --- directories --------------------------------------------------------- */
-
-enum {
-    ENTRIES = 1500 /* more than are fetched at a time */
-};
-
-static int
-list_place(actor *self, void *arg)
-{
-    bool seen[ENTRIES] = {false};
-    yula_dir_entry entry;
-    yula_dir *dir;
-    int count = 0, number;
-
-    int err = yula_dir_open(self->loop, arg, &dir);
-    if (err < 0)
-        return err;
-    while ((err = yula_dir_next(dir, &entry)) == 0) {
-        CHECK_EQ(sscanf(entry.name, "entry-%d", &number), 1);
-        CHECK(number >= 0 && number < ENTRIES && !seen[number]);
-        CHECK_EQ(entry.kind, number == 7 ? S_IFDIR : S_IFREG);
-        CHECK(entry.inode != 0);
-        seen[number] = true;
-        count++;
-    }
-    if (err == YULA_EOF)
-        CHECK_EQ(yula_dir_next(dir, &entry), YULA_EOF);
-    yula_dir_close(dir);
-    return err == YULA_EOF ? count : err;
-}
-
-static const char *
-entry_name(int number)
-{
-    char name[32];
-
-    snprintf(name, sizeof(name), "entry-%d", number);
-    return in_place(name);
-}
-
-static void
-fill_place(int count)
-{
-    for (int i = 0; i < count; i++) {
-        if (i == 7)
-            CHECK_EQ(mkdir(entry_name(i), 0700), 0);
-        else
-            put(entry_name(i), "");
-    }
-}
-
-static void
-empty_place(int count)
-{
-    for (int i = 0; i < count; i++)
-        CHECK_EQ(remove(entry_name(i)), 0);
-}
-
-TEST(every_entry_of_a_directory_is_told_once)
-{
-    place_begin();
-    CHECK_EQ(actor_alone(list_place, place), 0);
-    fill_place(ENTRIES);
-    CHECK_EQ(actor_alone(list_place, place), ENTRIES);
-    CHECK_EQ(actor_alone(list_place, (void *)entry_name(0)), -ENOTDIR);
-    empty_place(ENTRIES);
-    CHECK_EQ(actor_alone(list_place, (void *)entry_name(0)), -ENOENT);
-    yula_dir_close(NULL);
-    place_end();
-}
-
-static int
-next_entry(actor *self, void *arg)
-{
-    yula_dir_entry entry;
-
-    return yula_dir_next(arg, &entry);
-}
-
-static int
-open_dir(actor *self, void *arg)
-{
-    return yula_dir_open(self->loop, place, arg);
-}
-
-TEST(a_directory_is_read_by_one_task_at_a_time_and_an_interrupted_one_goes_on)
-{
-    yula_loop *loop = test_loop();
-    yula_dir *dir = NULL;
-    actor ann, bob;
-
-    place_begin();
-    actor_start(&ann, loop, "ann", open_dir, &dir);
-    CHECK_EQ(actor_end(&ann), 0);
-    gate_close("getdents", 1);
-    actor_start(&ann, loop, "ann", next_entry, dir);
-    settle(loop);
-    actor_start(&bob, loop, "bob", next_entry, dir);
-    CHECK_EQ(actor_end(&bob), -EBUSY);
-    gate_await(1);
-    yula_task_cancel(ann.task);
-    gate_open();
-    CHECK_EQ(actor_end(&ann), YULA_EOF); /* it had begun */
-    CHECK_EQ(rmdir(place), 0);
-    actor_start(&ann, loop, "ann", next_entry, dir);
-    CHECK_EQ(actor_end(&ann), -ENOENT);
-    yula_dir_close(dir);
-    test_faults_clear();
-    yula_loop_free(loop);
+    folder_end();
 }
 
 /* --- interruptions ------------------------------------------------------- */
@@ -706,11 +290,11 @@ TEST(a_read_that_has_begun_keeps_its_buffer_until_it_ends)
 TEST(a_long_write_stops_between_two_parts_and_goes_on_when_asked)
 {
     yula_loop *loop = test_loop();
-    transfer of = {.base = pattern_new(LONG), .len = LONG};
+    transfer of = {.base = file_pattern(LONG), .len = LONG};
     actor ann;
 
-    place_begin();
-    const char *path = in_place("file");
+    folder_begin();
+    const char *path = in_folder("file");
     of.fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     gate_close("file_write", 2);
     actor_start(&ann, loop, "ann", write_all, &of);
@@ -729,7 +313,7 @@ TEST(a_long_write_stops_between_two_parts_and_goes_on_when_asked)
     CHECK_EQ(lseek(of.fd, 0, SEEK_CUR), LONG);
     close(of.fd);
     unlink(path);
-    place_end();
+    folder_end();
     free(of.base);
     yula_loop_free(loop);
 }
@@ -751,11 +335,11 @@ write_in_time(actor *self, void *arg)
 TEST(a_deadline_ends_a_long_write)
 {
     yula_loop *loop = test_loop_by_hand();
-    transfer of = {.base = pattern_new(LONG), .len = LONG};
+    transfer of = {.base = file_pattern(LONG), .len = LONG};
     actor ann;
 
-    place_begin();
-    const char *path = in_place("file");
+    folder_begin();
+    const char *path = in_folder("file");
     of.fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     gate_close("file_write", 1);
     actor_start(&ann, loop, "ann", write_in_time, &of);
@@ -771,7 +355,7 @@ TEST(a_deadline_ends_a_long_write)
     test_faults_clear();
     close(of.fd);
     unlink(path);
-    place_end();
+    folder_end();
     free(of.base);
     yula_loop_free(loop);
 }
@@ -789,8 +373,8 @@ TEST(what_waits_for_a_worker_is_not_done_once_interrupted)
     yula_loop *loop = test_loop();
     actor busy[YULA_WORKER_MAX], ann;
 
-    place_begin();
-    const char *path = in_place("file");
+    folder_begin();
+    const char *path = in_folder("file");
     gate_close("open", 1);
     for (int i = 0; i < YULA_WORKER_MAX; i++)
         actor_start(&busy[i], loop, "busy", create, (void *)"/dev/null");
@@ -805,7 +389,7 @@ TEST(what_waits_for_a_worker_is_not_done_once_interrupted)
     for (int i = 0; i < YULA_WORKER_MAX; i++)
         CHECK_EQ(actor_end(&busy[i]), 0);
     test_faults_clear();
-    place_end();
+    folder_end();
     yula_loop_free(loop);
 }
 
@@ -871,12 +455,20 @@ TEST(without_a_worker_nothing_is_done_but_closing)
 static int
 save_and_load(actor *self, void *arg)
 {
-    char path[128], text[32];
+    char path[128], text[32], *base;
+    size_t len;
 
-    snprintf(path, sizeof(path), "%s/entry-%d", place, self->number);
+    snprintf(path, sizeof(path), "%s/entry-%d", folder, self->number);
     snprintf(text, sizeof(text), "contents %d", self->number);
     int err = yula_file_save(self->loop, path, text, strlen(text), 0600, 0);
-    return err < 0 ? err : load(self->loop, path, 100, text);
+    if (err < 0)
+        return err;
+    err = yula_file_load(self->loop, path, 100, &base, &len);
+    if (err < 0)
+        return err;
+    CHECK_STR(base, text);
+    yula_file_unload(self->loop, base);
+    return 0;
 }
 
 static void
@@ -895,7 +487,7 @@ TEST(many_tasks_have_files_at_the_same_time)
     yula_loop *loop = test_loop();
     actor actors[COUNT];
 
-    place_begin();
+    folder_begin();
     CHECK_EQ(sigaction(SIGALRM, &action, &before), 0);
     CHECK_EQ(setitimer(ITIMER_REAL, &often, NULL), 0);
     for (int i = 0; i < COUNT; i++) {
@@ -908,7 +500,7 @@ TEST(many_tasks_have_files_at_the_same_time)
     CHECK_EQ(sigaction(SIGALRM, &before, NULL), 0);
     for (int i = 0; i < COUNT; i++)
         CHECK_EQ(unlink(entry_name(i)), 0);
-    place_end();
+    folder_end();
     yula_loop_free(loop);
 }
 
@@ -940,8 +532,8 @@ TEST(a_task_that_reads_what_is_in_memory_lets_others_run)
     yula_loop *loop = test_loop();
     actor ann, bob;
 
-    place_begin();
-    const char *path = in_place("file");
+    folder_begin();
+    const char *path = in_folder("file");
     put(path, "something");
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     actor_start(&ann, loop, "ann", read_on_and_on, &fd);
@@ -954,7 +546,7 @@ TEST(a_task_that_reads_what_is_in_memory_lets_others_run)
     CHECK_EQ(actor_end(&ann), YULA_ECANCELED);
     close(fd);
     unlink(path);
-    place_end();
+    folder_end();
     yula_loop_free(loop);
 }
 
@@ -1061,8 +653,8 @@ tour_begin(void)
 {
     int before = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
-    place_begin();
-    CHECK_EQ(chdir(place), 0);
+    folder_begin();
+    CHECK_EQ(chdir(folder), 0);
     return before;
 }
 
@@ -1071,7 +663,7 @@ tour_end(int before)
 {
     CHECK_EQ(fchdir(before), 0);
     close(before);
-    place_end();
+    folder_end();
 }
 
 TEST(files_survive_an_interruption_at_every_wait)
