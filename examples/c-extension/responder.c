@@ -15,6 +15,7 @@
 #include <yula/python.h>
 
 #include <ctype.h>
+#include <fcntl.h>
 #include <ftw.h>
 #include <strings.h>
 #include <sys/stat.h>
@@ -35,9 +36,8 @@ typedef struct page {
 
 typedef struct site {
     yula_python *python;
-    PyObject *sock;    /* keeps fd open; touched under the lock only */
-    PyObject *handler; /* likewise */
-    int fd;
+    PyObject *handler; /* touched under the lock only */
+    int fd; /* our own, of the listening socket */
     page *pages;
 } site;
 
@@ -411,7 +411,8 @@ site_free(site *site)
         free(page);
     }
     yula_python_unref(site->python);
-    Py_XDECREF(site->sock);
+    if (site->fd >= 0)
+        close(site->fd);
     Py_XDECREF(site->handler);
     free(site);
 }
@@ -440,8 +441,14 @@ module_serve(PyObject *module, PyObject *args)
     site *site = calloc(1, sizeof(*site));
     if (site == NULL)
         return PyErr_NoMemory();
-    site->fd = fd;
-    site->sock = Py_NewRef(sock);
+    /* One of our own: the caller may close the socket as soon as the future is
+     * cancelled, while the task still ends. */
+    site->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    if (site->fd < 0) {
+        PyErr_SetFromErrno(PyExc_OSError);
+        site_free(site);
+        return NULL;
+    }
     site->handler = Py_NewRef(handler);
     int err = site_load(site, folder);
     if (err < 0) {

@@ -447,10 +447,15 @@ def test_closing_the_loop_answers_what_c_waits_for(probe):
 
 def test_a_c_task_that_asks_python_while_the_loop_closes_is_refused(probe):
     loop = yula.Loop()
+    asked = asyncio.Event()
+
+    def make():
+        asked.set()
+        return loop.create_future()
 
     async def begin():
-        probe.spawn("await twice", loop.create_future)
-        await asyncio.sleep(0.01)
+        probe.spawn("await twice", make)
+        await asked.wait()
 
     loop.run_until_complete(begin())
     loop.close()

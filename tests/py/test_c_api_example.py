@@ -2,6 +2,7 @@
 
 import asyncio
 import http.client
+import os
 import signal
 import socket
 import subprocess
@@ -236,7 +237,7 @@ def test_the_program_serves_and_stops_on_a_signal(built, site):
     path = f"{built.parent}:{Path(yula.__file__).parent.parent}"
     with subprocess.Popen(
         [sys.executable, str(EXAMPLE / "app.py"), "--folder", str(site)],
-        stdout=subprocess.PIPE, text=True, env={"PYTHONPATH": path},
+        stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": path},
     ) as process:  # fmt: skip
         port = int(process.stdout.readline().rpartition(":")[2])
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
