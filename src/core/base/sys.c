@@ -19,7 +19,7 @@ _Noreturn void
 yula__rule_broken(const char *function, const char *text)
 {
     /* The public ones mean something to whoever reads it. */
-    bool known = strncmp(function, "yula__", 6) != 0;
+    bool known = strncmp(function, "yula_", 5) == 0 && function[5] != '_';
     fprintf(stderr, "yula: %s%s%s\n", known ? function : "", known ? ": " : "",
             text);
     abort();

@@ -296,7 +296,8 @@ yula_source_close(yula_source *source)
 {
     if (source == NULL)
         return;
-    yula__must(source->reading == NULL); /* it would go on in freed memory */
+    yula__rule(source->reading == NULL,
+               "a task still reads from the source: cancel and join it first");
     yula_pipe_reader_free(source->reader);
     yula__sys_close(source->fd);
     yula__intake_fini(&source->intake);
@@ -483,7 +484,8 @@ yula_sink_abort(yula_sink *sink)
     if (sink == NULL)
         return;
     /* A task that waits would go on in freed memory. */
-    yula__must(sink->writing.owner == NULL && sink->undrained.first == NULL);
+    yula__rule(sink->writing.owner == NULL && sink->undrained.first == NULL,
+               "a task still writes to the sink: cancel and join it first");
     yula_pipe_writer_free(sink->writer);
     yula__sys_close(sink->fd);
     yula__free(sink->loop, sink);
@@ -502,7 +504,8 @@ yula_sink_close(yula_sink *sink)
         yula_sink_abort(sink);
         return;
     }
-    yula__must(sink->writing.owner == NULL && sink->undrained.first == NULL);
+    yula__rule(sink->writing.owner == NULL && sink->undrained.first == NULL,
+               "a task still writes to the sink: cancel and join it first");
     sink->leaving = true;
     sink->request.drop = sink_drop;
     yula__request_add(sink->loop, &sink->request);

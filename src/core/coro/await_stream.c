@@ -516,8 +516,12 @@ conn_must_be_idle(yula_conn *conn)
         conn->reader = NULL;
         conn->woken = false;
     }
-    yula__must(conn->reader == NULL);
-    yula__must(conn->writing.owner == NULL && conn->undrained.first == NULL);
+    yula__rule(
+        conn->reader == NULL,
+        "a task still reads from the connection: cancel and join it first");
+    yula__rule(
+        conn->writing.owner == NULL && conn->undrained.first == NULL,
+        "a task still writes to the connection: cancel and join it first");
 }
 
 void
