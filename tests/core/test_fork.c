@@ -93,6 +93,35 @@ TEST(a_new_loop_works_in_the_child)
 }
 
 static void
+fork_and_free(yula_work *work, void *arg)
+{
+    yula_loop *loop = arg;
+    pid_t pid = fork();
+
+    if (pid == 0) {
+        yula_loop_forked(loop);
+        yula_loop_free(loop);
+        CHILD_CHECK(test_memory_live() == 0);
+        _exit(0);
+    }
+    check_child(pid);
+    event_count++;
+}
+
+TEST(a_child_that_a_callback_forked_may_free_the_loop)
+{
+    yula_loop *loop = test_loop();
+    yula_work work;
+
+    event_count = 0;
+    yula_work_init(&work, YULA_LANE_HOST, fork_and_free, loop);
+    yula_work_queue(loop, &work);
+    CHECK_EQ(yula_loop_run(loop), 0);
+    CHECK_EQ(event_count, 1);
+    yula_loop_free(loop);
+}
+
+static void
 sleepy_run(yula_job *job, void *arg)
 {
     char byte;

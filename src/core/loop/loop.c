@@ -93,7 +93,8 @@ yula__loop_adopt(yula_loop *loop)
 void
 yula_loop_free(yula_loop *loop)
 {
-    yula__rule(loop->in_callback == 0,
+    /* In a child that was forked by a callback it does not run any more. */
+    yula__rule(loop->closed || loop->in_callback == 0,
                "the loop runs: free it when yula_loop_run has returned");
     loop->closed = true;
     yula__workers_fini(loop);
