@@ -57,6 +57,15 @@ channel_write(BIO *bio, const char *base, size_t len, size_t *count)
     BIO_clear_retry_flags(bio);
     if (tls->out == NULL)
         return 0; /* not in a step */
+    if (tls->single && tls->out_len == 0) {
+        int err = yula_conn_try_write(tls->conn, base, len);
+        if (err < 0 && err != -EAGAIN && tls->io == 0)
+            tls->io = err;
+        if (err != -EAGAIN) {
+            *count = len;
+            return 1;
+        }
+    }
     while (left > 0) {
         size_t room = CHANNEL_OUT_MAX - tls->out_len;
         size_t part = left < room ? left : room;
@@ -162,6 +171,7 @@ yula__tls_end(yula_tls *tls, int result)
 
     channel_flush(tls);
     tls->out = NULL;
+    tls->single = false;
     if (tls->io == 0 && error == SSL_ERROR_NONE)
         return 0;
     if (tls->io == 0 && error == SSL_ERROR_WANT_READ)

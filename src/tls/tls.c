@@ -268,6 +268,7 @@ tls_step_write(yula_tls *tls, const char *base, size_t len)
 
     if (err < 0)
         return err;
+    tls->single = len <= SSL3_RT_MAX_PLAIN_LENGTH;
     return yula__tls_end(tls, SSL_write_ex(tls->ssl, base, len, &count));
 }
 

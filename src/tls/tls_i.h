@@ -8,8 +8,9 @@
  *      take turns, and OpenSSL's queue of errors, which is the thread's, holds
  *      those of one step only.
  *  I2. In a step, what OpenSSL sends is gathered in the loop's read buffer, and
- *      leaves in one piece at the end: one system call a flight. What it reads
- *      comes straight from the kernel into its buffer.
+ *      leaves in one piece at the end: one system call a flight. A single
+ *      record is sent from where OpenSSL has made it. What it reads comes straight
+ *      from the kernel into its buffer.
  *  I3. status is the first failure; every call tells it from then on, but for
  *      reads of what was received before.
  */
@@ -49,9 +50,10 @@ struct yula_tls {
 
     char *out; /* I2; NULL: no step runs */
     size_t out_len;
-    int io;     /* the socket's failure, as the channel met it */
-    bool ended; /* the socket's end */
-    bool more;  /* the kernel may hold more: the last read was full */
+    bool single; /* it will be one record, which needs no gathering */
+    int io;      /* the socket's failure, as the channel met it */
+    bool ended;  /* the socket's end */
+    bool more;   /* the kernel may hold more: the last read was full */
 
     bool shaken;   /* the handshake is done */
     bool reading;  /* a task is in a reading call */
