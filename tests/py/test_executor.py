@@ -49,7 +49,7 @@ def test_workers_are_threads_as_asyncio_names_them(loop):
     loop.run_until_complete(main())
 
 
-@pytest.mark.yula_only  # asyncio starts another when the first has not yet come to rest
+@pytest.mark.yula_only(reason="asyncio starts another when the first has not yet come to rest")
 def test_calls_one_after_the_other_need_one_thread(loop):
     async def main():
         # asyncio may start a second one: a worker reports its result before it is idle.
@@ -214,7 +214,7 @@ def test_a_traceback_leads_to_the_line_that_raised(loop):
     loop.run_until_complete(main())
 
 
-@pytest.mark.yula_only
+@pytest.mark.yula_only(reason="asyncio's worker lets go of them when it has set the result")
 def test_the_function_and_its_arguments_are_let_go_before_the_result_arrives(loop):
     class Argument:
         pass
@@ -454,7 +454,7 @@ def test_a_closed_loop_with_running_calls_can_be_collected(loop_factory):
         worker.join()
 
 
-@pytest.mark.yula_only
+@pytest.mark.yula_only(reason="asyncio looks names up on its executor, and cannot after shutdown")
 def test_names_are_looked_up_by_the_same_threads_even_after_shutdown(loop):
     async def main():
         await loop.getaddrinfo("localhost", 80, type=socket.SOCK_STREAM)
@@ -467,7 +467,7 @@ def test_names_are_looked_up_by_the_same_threads_even_after_shutdown(loop):
     loop.run_until_complete(main())
 
 
-@pytest.mark.yula_only
+@pytest.mark.yula_only(reason="asyncio leaves a refused call in its queue")
 def test_without_a_thread_a_call_is_refused_and_with_one_it_waits(loop, monkeypatch):
     def refuse(self):
         raise RuntimeError("can't start new thread")
@@ -500,7 +500,7 @@ def test_a_child_of_fork_ends_without_the_workers(loop):
         return pid
 
     if not type(loop).__module__.startswith("yula"):
-        pytest.skip("as asyncio's")
+        pytest.skip("asyncio's executor has no part in this")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of a fork beside threads
         pid = loop.run_until_complete(main())

@@ -19,7 +19,7 @@ DEFAULT_INTERVAL = 0.005
 AWAY_INTERVAL = 0.0001
 BEHIND_INTERVAL = 0.001
 
-pytestmark = pytest.mark.yula_only
+pytestmark = pytest.mark.yula_only(reason="about yula's way with the lock")
 
 
 def interval():

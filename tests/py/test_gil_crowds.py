@@ -9,7 +9,7 @@ from typing import ClassVar
 import pytest
 from computing import computing, until_contended
 
-pytestmark = pytest.mark.yula_only
+pytestmark = pytest.mark.yula_only(reason="about yula's way with the lock")
 
 CPUS = len(os.sched_getaffinity(0))
 several_cpus = pytest.mark.skipif(CPUS < 2, reason="on one CPU it is off: nobody could use it")

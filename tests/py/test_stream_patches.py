@@ -10,7 +10,7 @@ import pytest
 
 from yula import _core
 
-pytestmark = pytest.mark.yula_only
+pytestmark = pytest.mark.yula_only(reason="about what yula serves in C")
 
 
 @contextlib.asynccontextmanager

@@ -173,7 +173,7 @@ def test_a_child_that_somebody_else_waited_for_gives_255(loop, caplog, request):
     assert "exit status already read" in caplog.text
 
 
-@pytest.mark.yula_only
+@pytest.mark.yula_only(reason="before 3.14 asyncio starts a thread for each child")
 def test_no_thread_waits_for_a_child(loop, request):
     if sys.version_info < (3, 14):
         request.getfixturevalue("no_watcher")
@@ -208,7 +208,7 @@ def test_a_watcher_that_the_program_chose_is_used(loop, no_watcher):
 
 
 @before_3_14
-@pytest.mark.yula_only
+@pytest.mark.yula_only(reason="about yula's own way of waiting")
 def test_without_pidfds_asyncios_watcher_is_used(loop, no_watcher, monkeypatch):
     from yula import child
 
@@ -223,7 +223,7 @@ def test_without_pidfds_asyncios_watcher_is_used(loop, no_watcher, monkeypatch):
 
 
 @before_3_14
-@pytest.mark.yula_only
+@pytest.mark.yula_only(reason="about yula's own way of waiting")
 def test_a_loop_that_closes_forgets_its_children(loop_factory, no_watcher):
     loop = loop_factory()
     transport, _ = loop.run_until_complete(
@@ -253,7 +253,7 @@ def test_a_spawn_that_is_cancelled_kills_and_reaps_the_child(loop):
     loop.run_until_complete(main())
 
 
-@pytest.mark.yula_only
+@pytest.mark.yula_only(reason="looks at classes of yula")
 def test_the_streams_of_a_child_are_served_in_c_once_data_came(loop):
     async def main():
         child = await asyncio.create_subprocess_exec(

@@ -422,7 +422,7 @@ def test_a_graceful_shutdown_finishes_the_request_in_flight_and_then_refuses(run
     run(main())
 
 
-@pytest.mark.yula_only
+@pytest.mark.yula_only(reason="it is about which loop it is")
 def test_the_application_runs_on_a_yula_loop(run, kind, site, loop_class):
     assert loop_class is yula.Loop
 
