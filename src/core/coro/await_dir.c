@@ -126,7 +126,8 @@ yula_dir_close(yula_dir *dir)
 {
     if (dir == NULL)
         return;
-    yula__must(!dir->busy);
+    yula__rule(!dir->busy,
+               "a task still reads the directory: cancel and join it first");
     yula__sys_close(dir->fd);
     yula__free(dir->loop, dir);
 }

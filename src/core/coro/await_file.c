@@ -114,6 +114,8 @@ yula__await_give_way(yula_loop *loop, size_t len)
 {
     yula__tasks *tasks = loop->tasks;
 
+    yula__rule(tasks != NULL && tasks->current != NULL,
+               "something that waits was called outside of a task");
     tasks->unyielded += len < FILE_CALL ? FILE_CALL : (unsigned)len;
     if (tasks->unyielded < FILE_YIELD)
         return 0;
