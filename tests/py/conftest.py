@@ -2,7 +2,7 @@
 
 A test asks for `loop` (an open loop), `loop_factory` (makes one) or `run` (runs a coroutine as
 `asyncio.run` does) and is then run twice: on yula, and on stock asyncio as the control. Mark it
-`@pytest.mark.yula_only` where asyncio cannot or need not pass.
+`@pytest.mark.yula_only(reason=...)` where asyncio cannot or need not pass.
 
 After each test that passed, nothing may be left over: no descriptor, thread, child process,
 pending task, loop, transport, server or handle, and nothing may have been logged by asyncio at
@@ -370,3 +370,11 @@ def _hang_watchdog(request):
     faulthandler.dump_traceback_later(limit, exit=True, file=request.config.stash[REAL_STDERR])
     yield
     faulthandler.cancel_dump_traceback_later()
+
+
+@pytest.fixture
+def fifo(tmp_path):
+    """A named pipe that a job of a pool waits at: pool_jobs.wait_for."""
+    path = tmp_path / "fifo"
+    os.mkfifo(path)
+    return path

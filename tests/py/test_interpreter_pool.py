@@ -1,65 +1,20 @@
 """InterpreterPoolExecutor beside a loop: interpreters of one process, each with a GIL of its own.
 
-Each test is a program, so that workers find their jobs (pool_jobs.py) by name: an interpreter
-does not inherit what the test runner did to sys.path.
+What holds for pools of processes too is in test_pools.py.
 """
 
-import os
-import sys
-from pathlib import Path
+import functools
 
 import pytest
+from pool_programs import needs_interpreters, run_with_pools
 
-pytestmark = pytest.mark.skipif(
-    sys.version_info < (3, 14), reason="InterpreterPoolExecutor came with Python 3.14"
-)
-
-HERE = Path(__file__).parent
-
-PROGRAM = """
-import concurrent.futures, contextvars, os, sys, threading
-from concurrent.futures.interpreter import BrokenInterpreterPool
-from concurrent import interpreters
-import pool_jobs
-
-def pool(workers=1, **options):
-    return concurrent.futures.InterpreterPoolExecutor(workers, **options)
-
-def call(executor, function, *args):
-    return asyncio.get_running_loop().run_in_executor(executor, function, *args)
-
-async def started(path):
-    while not os.path.exists(path):
-        await asyncio.sleep(0.005)
-
-def let_go(fifo, text=""):
-    with open(fifo, "w") as stream:
-        stream.write(text)
-"""
-
-
-@pytest.fixture
-def fifo(tmp_path):
-    """What a job waits for, see pool_jobs.wait_for."""
-    path = tmp_path / "fifo"
-    os.mkfifo(path)
-    return path
+pytestmark = needs_interpreters
 
 
 @pytest.fixture
 def says(python_program, loop_name):
     """says(text, *args): run the program, return what it printed."""
-
-    def says(text, *args):
-        finished = python_program(
-            f"LOOP = {loop_name!r}\n{PROGRAM}\n{text}",
-            *args,
-            env={"PYTHONPATH": os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")])},
-        )
-        assert (finished.err, finished.code) == ("", 0)
-        return finished.out
-
-    return says
+    return functools.partial(run_with_pools, python_program, loop_name, "interpreters")
 
 
 def test_results_come_back_from_other_interpreters_of_this_process(says):
@@ -71,34 +26,6 @@ async def main():
         assert await call(executor, os.getpid) == os.getpid()
     assert [square for _, square in results] == [n * n for n in range(200)]
     assert interpreters.get_main().id not in {ident for ident, _ in results}
-    print("all")
-run(main())
-"""
-    assert says(text) == "all\n"
-
-
-def test_each_interpreter_runs_a_loop_of_its_own_while_the_main_ones_loop_runs(says):
-    text = """
-messages = [str(n).encode() for n in range(20)]
-
-async def main():
-    ticks = 0
-    async def tick():
-        nonlocal ticks
-        while True:
-            ticks += 1
-            await asyncio.sleep(0.001)
-    ticking = asyncio.create_task(tick())
-    await asyncio.sleep(0)
-    with pool(2) as executor:
-        jobs = [call(executor, pool_jobs.run_a_loop, LOOP, messages) for _ in range(4)]
-        for module, answers, total in await asyncio.gather(*jobs):
-            assert module.startswith(LOOP), module
-            assert answers == messages and total == 3
-        before = ticks
-        while ticks < before + 3:      # the timers of this loop go on
-            await asyncio.sleep(0)
-    ticking.cancel()
     print("all")
 run(main())
 """
@@ -197,50 +124,6 @@ run(main())
     assert said == "cancelled\ndone 4\nFalse\n"
 
 
-def test_a_cancelled_job_that_runs_goes_on_and_its_result_is_dropped(says, fifo, tmp_path):
-    text = """
-fifo, began = sys.argv[1:]
-async def main():
-    with pool() as executor:
-        job = call(executor, pool_jobs.wait_for, fifo, began)
-        await started(began)
-        job.cancel()
-        try:
-            await job
-        except asyncio.CancelledError:
-            print("cancelled")
-        let_go(fifo)        # it still stands there: else this would hang
-        print(await call(executor, pool_jobs.square, 2))
-run(main())
-"""
-    assert says(text, fifo, tmp_path / "began") == "cancelled\n4\n"
-
-
-def test_the_loop_serves_connections_while_an_interpreter_waits(says, fifo):
-    text = """
-async def echo(reader, writer):
-    while data := await reader.readline():
-        writer.write(data)
-    writer.close()
-
-async def main():
-    with pool() as executor:
-        job = call(executor, pool_jobs.wait_for, sys.argv[1])
-        async with await asyncio.start_server(echo, "127.0.0.1", 0) as server:
-            reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
-            for n in range(100):
-                writer.write(b"%d\\n" % n)
-                assert await reader.readline() == b"%d\\n" % n
-            writer.close()
-            await writer.wait_closed()
-        assert not job.done()
-        let_go(sys.argv[1], "computed")
-        print(await job)
-run(main())
-"""
-    assert says(text, fifo) == "computed\n"
-
-
 def test_an_interpreter_pool_can_be_the_default_executor(says):
     text = """
 async def main():
@@ -309,41 +192,6 @@ run(main())
 """
     said = says(text, fifo, tmp_path / "began")
     assert said == "done {'CancelledError'}\ncannot schedule new futures after shutdown\n"
-
-
-def test_a_job_that_outlives_the_loop_does_no_harm(says, fifo, tmp_path):
-    text = """
-fifo, began = sys.argv[1:]
-executor = pool()
-async def main():
-    call(executor, pool_jobs.wait_for, fifo, began)
-    await started(began)
-run(main())                      # the loop is closed, the job runs
-let_go(fifo, "nobody listens")
-executor.shutdown()
-async def again():
-    with pool() as executor:
-        return await call(executor, pool_jobs.square, 3)
-print(run(again()))
-"""
-    assert says(text, fifo, tmp_path / "began") == "9\n"
-
-
-def test_two_loops_in_two_threads_share_a_pool(says):
-    text = """
-async def main(executor, base, found):
-    jobs = [call(executor, pool_jobs.square, base + n) for n in range(50)]
-    found[base] = await asyncio.gather(*jobs)
-
-found = {}
-with pool(2) as executor:
-    threads = [threading.Thread(target=run, args=(main(executor, base, found),))
-               for base in (0, 1000)]
-    for thread in threads: thread.start()
-    for thread in threads: thread.join()
-print(all(found[base] == [(base + n) ** 2 for n in range(50)] for base in (0, 1000)))
-"""
-    assert says(text) == "True\n"
 
 
 def test_a_process_may_end_with_a_pool_that_nobody_shut_down(says):

@@ -1,51 +1,16 @@
 """ProcessPoolExecutor beside a loop: for work that must not hold the loop's GIL.
 
-Each test is a program, because worker processes, the fork server and the resource tracker outlive
-a pool. The jobs are in pool_jobs.py, which workers import by name. Where the way a worker is started
+What holds for pools of interpreters too is in test_pools.py. Where the way a worker is started
 matters, a test runs with each of them; the others use `fork`, the quickest and the most
 demanding for a loop: the child begins with a copy of all that the parent has open.
 """
 
-import os
 import signal
-from pathlib import Path
 
 import pytest
-
-HERE = Path(__file__).parent
-# Since 3.12 Python warns of a fork while threads run; pools of processes run threads.
-OPTIONS = ("-W", "error", "-W", "ignore::DeprecationWarning")
-
-PROGRAM = """
-import concurrent.futures, multiprocessing, os, sys, threading
-from concurrent.futures.process import BrokenProcessPool
-import pool_jobs
-
-def pool(workers=1, **options):
-    context = multiprocessing.get_context(METHOD)
-    return concurrent.futures.ProcessPoolExecutor(workers, mp_context=context, **options)
-
-def call(executor, function, *args):
-    return asyncio.get_running_loop().run_in_executor(executor, function, *args)
-
-async def started(path):
-    while not os.path.exists(path):
-        await asyncio.sleep(0.005)
-
-def let_go(fifo, text=""):
-    with open(fifo, "w") as stream:
-        stream.write(text)
-"""
+from pool_programs import run_with_pools
 
 each_method = pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
-
-
-@pytest.fixture
-def fifo(tmp_path):
-    """What a job waits for, see pool_jobs.wait_for."""
-    path = tmp_path / "fifo"
-    os.mkfifo(path)
-    return path
 
 
 @pytest.fixture
@@ -53,14 +18,7 @@ def says(python_program, loop_name):
     """says(text, *args, method="fork"): run the program, return what it printed."""
 
     def says(text, *args, method="fork"):
-        finished = python_program(
-            f"METHOD, LOOP = {method!r}, {loop_name!r}\n{PROGRAM}\n{text}",
-            *args,
-            env={"PYTHONPATH": os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")])},
-            options=OPTIONS,
-        )
-        assert (finished.err, finished.code) == ("", 0)
-        return finished.out
+        return run_with_pools(python_program, loop_name, method, text, *args)
 
     return says
 
@@ -74,35 +32,6 @@ async def main():
         results = await asyncio.gather(*jobs)
     assert [square for _, square in results] == [n * n for n in range(200)]
     assert os.getpid() not in {pid for pid, _ in results}
-    print("all")
-run(main())
-"""
-    assert says(text, method=method) == "all\n"
-
-
-@each_method
-def test_a_worker_runs_a_loop_of_its_own_while_the_parents_loop_runs(says, method):
-    text = """
-messages = [str(n).encode() for n in range(20)]
-
-async def main():
-    ticks = 0
-    async def tick():
-        nonlocal ticks
-        while True:
-            ticks += 1
-            await asyncio.sleep(0.001)
-    ticking = asyncio.create_task(tick())
-    await asyncio.sleep(0)
-    with pool(2) as executor:
-        jobs = [call(executor, pool_jobs.run_a_loop, LOOP, messages) for _ in range(4)]
-        for module, answers, total in await asyncio.gather(*jobs):
-            assert module.startswith(LOOP), module
-            assert answers == messages and total == 3
-        before = ticks
-        while ticks < before + 3:      # the parent's timers go on
-            await asyncio.sleep(0)
-    ticking.cancel()
     print("all")
 run(main())
 """
@@ -204,25 +133,6 @@ run(main())
     assert says(text, fifo, tmp_path / "ran") == "cancelled\ndone [0, 1, 4]\nFalse\n"
 
 
-def test_a_cancelled_job_that_runs_goes_on_and_its_result_is_dropped(says, fifo, tmp_path):
-    text = """
-fifo, began = sys.argv[1:]
-async def main():
-    with pool() as executor:
-        job = call(executor, pool_jobs.wait_for, fifo, began)
-        await started(began)
-        job.cancel()
-        try:
-            await job
-        except asyncio.CancelledError:
-            print("cancelled")
-        let_go(fifo)        # it still stands there: else this would hang
-        print(await call(executor, pool_jobs.square, 2))
-run(main())
-"""
-    assert says(text, fifo, tmp_path / "began") == "cancelled\n4\n"
-
-
 def test_a_timeout_around_a_job_leaves_the_pool_in_order(says, fifo):
     text = """
 async def main():
@@ -237,31 +147,6 @@ async def main():
 run(main())
 """
     assert says(text, fifo) == "timeout\n4\n"
-
-
-def test_the_loop_serves_connections_while_a_worker_computes(says, fifo):
-    text = """
-async def echo(reader, writer):
-    while data := await reader.readline():
-        writer.write(data)
-    writer.close()
-
-async def main():
-    with pool() as executor:
-        job = call(executor, pool_jobs.wait_for, sys.argv[1])
-        async with await asyncio.start_server(echo, "127.0.0.1", 0) as server:
-            reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
-            for n in range(100):
-                writer.write(b"%d\\n" % n)
-                assert await reader.readline() == b"%d\\n" % n
-            writer.close()
-            await writer.wait_closed()
-        assert not job.done()
-        let_go(sys.argv[1], "computed")
-        print(await job)
-run(main())
-"""
-    assert says(text, fifo) == "computed\n"
 
 
 def test_shutdown_that_cancels_what_waits_tells_who_awaits_it(says, fifo, tmp_path):
@@ -285,42 +170,6 @@ run(main())
 """
     said = says(text, fifo, tmp_path / "began")
     assert said == "done True\ncannot schedule new futures after shutdown\n"
-
-
-def test_a_job_that_outlives_the_loop_does_no_harm(says, fifo, tmp_path):
-    text = """
-fifo, began = sys.argv[1:]
-executor = pool()
-async def main():
-    call(executor, pool_jobs.wait_for, fifo, began)
-    await started(began)
-run(main())                      # the loop is closed, the job runs
-let_go(fifo, "nobody listens")
-executor.shutdown()
-async def again():
-    with pool() as executor:
-        return await call(executor, pool_jobs.square, 3)
-print(run(again()))
-"""
-    assert says(text, fifo, tmp_path / "began") == "9\n"
-
-
-def test_two_loops_in_two_threads_share_a_pool(says):
-    text = """
-async def main(executor, base, found):
-    jobs = [call(executor, pool_jobs.square, base + n) for n in range(50)]
-    found[base] = await asyncio.gather(*jobs)
-
-found = {}
-with pool(2) as executor:
-    executor.submit(pool_jobs.square, 1).result()   # a fork before the threads
-    threads = [threading.Thread(target=run, args=(main(executor, base, found),))
-               for base in (0, 1000)]
-    for thread in threads: thread.start()
-    for thread in threads: thread.join()
-print(all(found[base] == [(base + n) ** 2 for n in range(50)] for base in (0, 1000)))
-"""
-    assert says(text) == "True\n"
 
 
 def test_a_future_of_the_pools_own_can_be_awaited(says):
@@ -370,7 +219,7 @@ run(main())
     assert says(text, method="spawn") == "3\n"
 
 
-@pytest.mark.yula_only  # asyncio's loop runs its handler for the child's signal
+@pytest.mark.yula_only(reason="asyncio's loop runs its handler for the child's signal")
 def test_a_signal_to_a_forked_worker_is_not_the_parents(says):
     text = f"""
 async def main():
