@@ -65,6 +65,14 @@ sleep_outside(yula_loop *loop)
 }
 
 static void
+file_outside(yula_loop *loop)
+{
+    char byte;
+
+    yula_file_read(loop, STDIN_FILENO, &byte, 1);
+}
+
+static void
 read_outside(yula_loop *loop)
 {
     yula_channel *channel;
@@ -85,6 +93,7 @@ scope_outside(yula_loop *loop)
 TEST(waiting_outside_of_a_task_is_told)
 {
     CHECK_TOLD(sleep_outside, "yula: yula_task_sleep_until: only a task");
+    CHECK_TOLD(file_outside, "called outside of a task");
     CHECK_TOLD(read_outside, "called outside of a task");
     CHECK_TOLD(scope_outside, "scopes and groups are for tasks");
 }
