@@ -254,10 +254,10 @@ TEST(what_comes_in_pieces_is_put_together)
     CHECK_EQ(actor_end(&ann), 0);
     CHECK_EQ(of.status, 0);
     CHECK_STR(got, "one tw");
-    test_faults_clear();
     close(fds[0]);
     close(fds[1]);
     yula_loop_free(loop);
+    test_faults_clear();
 }
 
 TEST(a_read_that_has_begun_keeps_its_buffer_until_it_ends)
@@ -281,10 +281,10 @@ TEST(a_read_that_has_begun_keeps_its_buffer_until_it_ends)
     CHECK_EQ(actor_end(&ann), YULA_ECANCELED); /* by the next await */
     CHECK_EQ(of.status, 4);
     CHECK_STR(got, "late");
-    test_faults_clear();
     close(fds[0]);
     close(fds[1]);
     yula_loop_free(loop);
+    test_faults_clear();
 }
 
 TEST(a_long_write_stops_between_two_parts_and_goes_on_when_asked)
@@ -306,7 +306,6 @@ TEST(a_long_write_stops_between_two_parts_and_goes_on_when_asked)
     CHECK_EQ(of.status, YULA_ECANCELED);
     CHECK_EQ(of.done, 2 << 20);
     CHECK_EQ(lseek(of.fd, 0, SEEK_CUR), 2 << 20);
-    test_faults_clear();
     actor_start(&ann, loop, "ann", write_all, &of);
     CHECK_EQ(actor_end(&ann), 0);
     CHECK_EQ(of.done, LONG);
@@ -316,6 +315,7 @@ TEST(a_long_write_stops_between_two_parts_and_goes_on_when_asked)
     folder_end();
     free(of.base);
     yula_loop_free(loop);
+    test_faults_clear();
 }
 
 static int
@@ -352,12 +352,12 @@ TEST(a_deadline_ends_a_long_write)
     CHECK_EQ(actor_end(&ann), -ETIMEDOUT);
     CHECK_EQ(of.status, YULA_ECANCELED);
     CHECK_EQ(of.done, 1 << 20);
-    test_faults_clear();
     close(of.fd);
     unlink(path);
     folder_end();
     free(of.base);
     yula_loop_free(loop);
+    test_faults_clear();
 }
 
 static int
@@ -388,9 +388,9 @@ TEST(what_waits_for_a_worker_is_not_done_once_interrupted)
     gate_open();
     for (int i = 0; i < YULA_WORKER_MAX; i++)
         CHECK_EQ(actor_end(&busy[i]), 0);
-    test_faults_clear();
     folder_end();
     yula_loop_free(loop);
+    test_faults_clear();
 }
 
 static int
@@ -418,8 +418,8 @@ TEST(what_was_opened_while_cancelled_is_told_and_closing_is_not_interrupted)
     gate_open();
     CHECK_EQ(actor_end(&ann), YULA_ECANCELED);
     CHECK_EQ(fcntl(fd, F_GETFD), -1);
-    test_faults_clear();
     yula_loop_free(loop);
+    test_faults_clear();
 }
 
 static int
@@ -446,8 +446,8 @@ TEST(without_a_worker_nothing_is_done_but_closing)
     ann.number = of.fd;
     CHECK_EQ(actor_end(&ann), 0);
     CHECK_EQ(fcntl(of.fd, F_GETFD), -1);
-    test_faults_clear();
     yula_loop_free(loop);
+    test_faults_clear();
 }
 
 /* --- many at a time ------------------------------------------------------ */

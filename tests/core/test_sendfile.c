@@ -158,9 +158,9 @@ TEST(what_is_not_in_memory_is_sent_by_a_worker)
         take_all(&of, LEN);
         CHECK_EQ(actor_end(&file), 0);
         CHECK_EQ(memcmp(of.got, of.bytes, LEN), 0);
-        test_faults_clear();
         end(&of);
         yula_loop_free(loop);
+        test_faults_clear();
     }
 }
 
@@ -181,9 +181,9 @@ TEST(a_file_that_shrinks_while_it_is_sent_ends_the_sending_and_says_where)
         take_all(&of, LEN - 100);
         CHECK_EQ(actor_end(&file), YULA_EOF);
         CHECK_EQ(of.sent, LEN - 100);
-        test_faults_clear();
         end(&of);
         yula_loop_free(loop);
+        test_faults_clear();
     }
 }
 
@@ -260,9 +260,9 @@ TEST(a_peer_that_goes_is_an_error_and_no_signal)
         CHECK(err == -EPIPE || err == -ECONNRESET);
         CHECK_EQ(sigpending(&pending), 0);
         CHECK(!sigismember(&pending, SIGPIPE));
-        test_faults_clear();
         end(&of);
         yula_loop_free(loop);
+        test_faults_clear();
     }
 }
 
@@ -346,7 +346,6 @@ scene_of_a_delivery(yula_loop *loop)
     (void)actor_end(&reader);
     CHECK_EQ(memcmp(of.got, of.bytes, of.got_len), 0);
     CHECK(of.sent >= of.got_len);
-    test_faults_clear();
     end(&of);
 }
 
@@ -355,6 +354,7 @@ TEST(sending_survives_an_interruption_at_every_wait)
     for (int cached = 0; cached < 2; cached++) {
         cached_scene = cached;
         CHECK(actor_interrupt_everywhere(scene_of_a_delivery) >= 3);
+        test_faults_clear();
     }
 }
 
@@ -379,11 +379,11 @@ TEST(a_failing_call_while_sending_is_told)
             failed = test_sys_failed();
             int err = actor_end(&file);
             CHECK(err == 0 || (failed && err == -EIO));
-            test_faults_clear();
             if (err == 0)
                 take_all(&of, of.len);
             end(&of);
             yula_loop_free(loop);
+            test_faults_clear();
         }
     }
 }
