@@ -459,7 +459,8 @@ def test_a_c_task_that_asks_python_while_the_loop_closes_is_refused(probe):
 
     loop.run_until_complete(begin())
     loop.close()
-    assert probe.last_status() == probe.YULA_ECLOSED
+    # It is cancelled, too: which of its two calls is told that is up to the threads.
+    assert probe.last_status() in (probe.YULA_ECLOSED, probe.YULA_ECANCELED)
 
 
 def test_a_loop_closed_before_a_request_was_looked_at_answers_it(probe):
