@@ -15,7 +15,7 @@ for program in aarch64-linux-gnu-gcc qemu-aarch64; do
     }
 done
 [ -e $build/build.ninja ] ||
-    "$meson" setup $build --cross-file tools/aarch64.ini -Dpython=disabled -Dchecks=true \
+    "$meson" setup $build --cross-file tools/aarch64.ini -Dpython=disabled -Dtls=disabled -Dchecks=true \
         -Dtls=disabled >/dev/null
 "$meson" test -C $build --print-errorlogs --timeout-multiplier 4 \
     coroutine task task_torture scope group local channel sync queue timer
