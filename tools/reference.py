@@ -221,7 +221,9 @@ def parts_of(comment: list[str]) -> Parts:
     marks: dict[str, str] = {}
     for kind, lines in blocks(comment):
         text = " ".join(line.strip() for line in lines)
-        split = re.search(r"(?:^|(?<=\. )|(?<=\) ))(?:Thread|GIL): ", text) if kind == "text" else None
+        split = (
+            re.search(r"(?:^|(?<=\. )|(?<=\) ))(?:Thread|GIL): ", text) if kind == "text" else None
+        )
         if split:
             marks |= marks_of(text[split.start() :])
             text = text[: split.start()].strip()
