@@ -5,6 +5,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "loop/loop_i.h"
 #include "support.h"
 #include "test.h"
 
@@ -278,6 +279,39 @@ TEST(the_child_gets_back_the_handlers_that_were_there)
     for (int i = 0; i < 50; i++)
         test_turn(loop);
     CHECK_EQ(event_count, 1);
+    yula_signal_stop(&usr1);
+    yula_loop_free(loop);
+}
+
+static size_t
+count_watched(const yula_loop *loop)
+{
+    size_t count = 0;
+
+    for (size_t fd = 0; fd < loop->fd_count; fd++)
+        count += loop->fds[fd].watcher != NULL;
+    return count;
+}
+
+/* A host that collects cycles walks them in the child, too (visit.c). */
+TEST(the_child_has_no_watcher_that_was_freed_for_it)
+{
+    yula_loop *loop = test_loop();
+    yula_signal usr1;
+
+    yula_signal_init(loop, &usr1, YULA_LANE_HOST);
+    CHECK_EQ(yula_signal_start(&usr1, SIGUSR1, on_signal, NULL), 0);
+    CHECK_EQ(count_watched(loop), 1);
+    pid_t pid = fork();
+    if (pid == 0) {
+        yula_loop_forked(loop);
+        CHILD_CHECK(count_watched(loop) == 0);
+        yula_signal_stop(&usr1);
+        yula_loop_free(loop);
+        CHILD_CHECK(test_memory_live() == 0);
+        _exit(0);
+    }
+    check_child(pid);
     yula_signal_stop(&usr1);
     yula_loop_free(loop);
 }

@@ -120,10 +120,10 @@ yula_loop_forked(yula_loop *loop)
     /* The epoll set is shared with the parent: removing anything from it here
      * would take it from the parent. Closing our descriptor of it does not. */
     loop->closed = true;
+    yula__poller_fini(&loop->poller);
     yula__workers_forked(loop);
     yula__signals_forked(loop);
     yula__inbox_fini(loop);
-    yula__poller_fini(&loop->poller);
 }
 
 /* --- collecting ----------------------------------------------------------- */

@@ -281,6 +281,7 @@ yula_signal_pipe(yula_loop *loop, yula_signal_byte_cb cb, void *arg)
 static void
 signals_free(yula_loop *loop)
 {
+    yula_watcher_stop(&loop->signals->watcher);
     yula__sys_close(loop->signals->read_fd);
     yula__sys_close(loop->signals->write_fd);
     yula__free(loop, loop->signals);
@@ -293,14 +294,13 @@ yula__signals_fini(yula_loop *loop)
     if (loop->signals == NULL)
         return;
     registry_release_all(loop);
-    yula_watcher_stop(&loop->signals->watcher);
     signals_free(loop);
 }
 
 /* In the child there is one thread. Another one may have held the lock, or run
  * the handler, when the process was copied; its loop will never call us, so all
- * that the parent installed is let go. The watcher is not stopped: its poller is
- * the parent's, too. */
+ * that the parent installed is let go. The poller, which is the parent's, too, is
+ * closed already. */
 void
 yula__signals_forked(yula_loop *loop)
 {
