@@ -99,7 +99,7 @@ def test_a_grandchild_that_holds_the_pipe_does_not_hold_the_exit_back(loop):
         transport, protocol = await loop.subprocess_exec(
             Records, "sh", "-c", "sleep 3600 & echo $!", stdin=None, stderr=None
         )
-        await until(lambda: "exited" in protocol.calls)
+        await until(lambda: "exited" in protocol.calls and protocol.data[1].endswith(b"\n"))
         assert transport.get_returncode() == 0
         assert not protocol.lost.done()
         os.kill(int(protocol.data[1]), signal.SIGKILL)
