@@ -11,12 +11,17 @@ import os
 import pty
 import socket
 import warnings
+from asyncio import unix_events
 
 import pytest
 from peers import Recorder, catch_reports, turns, until
 
 PATTERN = bytes(range(256)) * 2048
 MUCH = 1 << 20  # more than a pipe holds
+pauses_as_later_versions = pytest.mark.yula_only(
+    unix_events._UnixReadPipeTransport.is_reading is asyncio.ReadTransport.is_reading,
+    reason="the first releases of 3.11 read on, and do not say whether they do",
+)
 
 
 @contextlib.contextmanager
@@ -79,6 +84,7 @@ def test_what_was_received_stays_as_it_was(loop):
     loop.run_until_complete(main())
 
 
+@pauses_as_later_versions
 def test_a_reader_can_be_paused_and_resumed_at_any_time(loop):
     class PausedAtOnce(Recorder):
         def connection_made(self, transport):
@@ -110,6 +116,7 @@ def test_a_reader_can_be_paused_and_resumed_at_any_time(loop):
     loop.run_until_complete(main())
 
 
+@pauses_as_later_versions
 def test_a_paused_reader_that_is_closed_loses_its_connection(loop):
     async def main():
         with pipe_files() as (reading, writing):
