@@ -24,7 +24,7 @@ clang_tidy() {
         (cd build/lint && xargs -P "$(nproc)" -n 1 "$bin/clang-tidy" --quiet -p . 2>/dev/null)
 }
 
-mapfile -t c_files < <(find src include bench/c examples/c tests/core tests/sanitize -name '*.[ch]')
+mapfile -t c_files < <(find src include bench examples tests -name '*.[ch]')
 mapfile -t shell_files < <(find tools tests .ci -type f -not -name '*.py' -exec grep -lE '^#!/bin/(ba)?sh' {} +)
 
 check clang-format "$bin/clang-format" --dry-run -Werror "${c_files[@]}"

@@ -37,7 +37,7 @@ typedef struct page {
 typedef struct site {
     yula_python *python;
     PyObject *handler; /* touched under the lock only */
-    int fd; /* our own, of the listening socket */
+    int fd;            /* our own, of the listening socket */
     page *pages;
 } site;
 

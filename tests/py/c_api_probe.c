@@ -228,7 +228,8 @@ job_spawn(job *job, yula_task_cb main)
 static PyObject *
 probe_spawn(PyObject *module, PyObject *args, PyObject *kwargs)
 {
-    static char *names[] = {"kind", "callable", "code", "seconds", "repeat", NULL};
+    static char *names[] = {"kind",    "callable", "code",
+                            "seconds", "repeat",   NULL};
     static const struct {
         const char *name;
         yula_task_cb main;
@@ -362,8 +363,7 @@ probe_use_kept(PyObject *module, PyObject *unused)
     yula_work_init(&work, YULA_LANE_NATIVE, post_native, NULL);
     int err = yula_python_post(kept, &work);
     PyObject *future = yula_python_spawn(kept, NULL, task_return, NULL, NULL);
-    bool refused = future == NULL &&
-                   PyErr_ExceptionMatches(PyExc_RuntimeError);
+    bool refused = future == NULL && PyErr_ExceptionMatches(PyExc_RuntimeError);
     PyErr_Clear();
     Py_XDECREF(future);
     yula_python_unref(kept);
