@@ -236,7 +236,7 @@ TEST(without_pidfds_a_thread_waits)
 
     test_fail_sys_named("pidfd", 1, ENOSYS);
     CHECK_EQ(yula_process_code(exit_of(self, loop)), 6);
-    self = script("sleep 100");
+    self = script("exec sleep 100");
     CHECK_EQ(start(self, loop), 0);
     CHECK_EQ(yula_process_signal(self->process, SIGTERM), 0);
     CHECK_EQ(finish(self, loop), SIGTERM);
