@@ -150,10 +150,10 @@ tls_step_read(yula_tls *tls, void *base, size_t len)
     return count > 0 ? (ssize_t)count : err; /* what came, first */
 }
 
-/* Wait for some bytes at base, or, NULL, in the buffer. */
 static ssize_t
-tls_receive(yula_tls *tls, void *base, size_t len)
+tls_receive(void *owner, void *base, size_t len)
 {
+    yula_tls *tls = owner;
     ssize_t n = tls->over ? YULA_EOF : tls->status;
 
     tls->reading = true;
@@ -177,70 +177,44 @@ tls_check(const yula_tls *tls)
     return tls->shaken ? yula_task_check(tls->loop) : -ENOTCONN;
 }
 
-/* Every read begins with this. */
 static int
-tls_read_check(const yula_tls *tls)
+tls_read_check(const void *owner)
 {
+    const yula_tls *tls = owner;
+
     return tls->reading ? -EBUSY : tls_check(tls);
 }
+
+static const yula__intake_ops tls_reads = {
+    .check = tls_read_check,
+    .receive = tls_receive,
+};
 
 ssize_t
 yula_tls_read(yula_tls *tls, void *base, size_t len)
 {
-    int err = len == 0 ? -EINVAL : tls_read_check(tls);
-
-    if (err < 0)
-        return err;
-    if (yula__intake_len(&tls->intake) == 0)
-        return tls_receive(tls, base, len);
-    return (ssize_t)yula__intake_fetch(&tls->intake, base, len);
+    return yula__intake_read(&tls->intake, &tls_reads, tls, base, len);
 }
 
 int
 yula_tls_read_exactly(yula_tls *tls, void *base, size_t len, size_t *got)
 {
-    while (*got < len) {
-        ssize_t n = yula_tls_read(tls, (char *)base + *got, len - *got);
-        if (n < 0)
-            return (int)n;
-        *got += (size_t)n;
-    }
-    return 0;
-}
-
-static int
-tls_receive_more(void *owner)
-{
-    yula_tls *tls = owner;
-    void *base;
-    size_t len;
-
-    yula__intake_want(&tls->intake, NULL, 0);
-    yula__intake_room(&tls->intake, &base, &len);
-    ssize_t n = tls_receive(tls, base, len);
-    if (n > 0)
-        yula__intake_took(&tls->intake, (size_t)n);
-    return (int)n;
+    return yula__intake_read_exactly(&tls->intake, &tls_reads, tls, base, len,
+                                     got);
 }
 
 ssize_t
 yula_tls_read_until(yula_tls *tls, const void *delimiter, size_t delimiter_len,
                     char **out)
 {
-    int err = delimiter_len == 0 ? -EINVAL : tls_read_check(tls);
-
-    if (err < 0)
-        return err;
-    return yula__intake_until(&tls->intake, delimiter, delimiter_len,
-                              tls_receive_more, tls, out);
+    return yula__intake_read_until(&tls->intake, &tls_reads, tls, delimiter,
+                                   delimiter_len, out);
 }
 
 ssize_t
 yula_tls_read_line(yula_tls *tls, char **out)
 {
-    ssize_t len = yula_tls_read_until(tls, "\n", 1, out);
-
-    return len < 0 ? len : (ssize_t)yula__intake_trim(*out, (size_t)len);
+    return yula__intake_read_line(&tls->intake, &tls_reads, tls, out);
 }
 
 void

@@ -27,11 +27,16 @@ struct yula_source {
     yula_pipe_reader *reader;
     int fd;
     yula_task *reading; /* I1 */
-    bool is_file;       /* I2 */
+    void *wanted;       /* where to, bytes */
+    size_t wanted_len;
+    bool is_file; /* I2 */
     bool ended;
     int status; /* I4 */
     yula__intake intake;
 };
+
+/* Most bytes of one read: its count goes through an int. */
+#define SOURCE_READ_MAX ((size_t)1 << 30)
 
 struct yula_sink {
     yula__request request; /* I5 */
@@ -62,7 +67,8 @@ source_alloc(yula_pipe_reader *reader, void **base, size_t *len, void *arg)
 {
     yula_source *source = arg;
 
-    yula__intake_room(&source->intake, base, len);
+    *base = source->wanted;
+    *len = source->wanted_len;
     return 0;
 }
 
@@ -72,7 +78,6 @@ source_received(yula_pipe_reader *reader, void *base, size_t len, void *arg)
     yula_source *source = arg;
 
     yula_pipe_reader_stop(reader);
-    yula__intake_took(&source->intake, len);
     source_wake(source, (int)len);
 }
 
@@ -117,11 +122,8 @@ static int
 source_read_file(void *arg)
 {
     yula_source *source = arg;
-    void *base;
-    size_t len;
 
-    yula__intake_room(&source->intake, &base, &len);
-    return (int)yula__sys_read(source->fd, base, len);
+    return (int)yula__sys_read(source->fd, source->wanted, source->wanted_len);
 }
 
 /* I2. It has not run if the worker's answer is not the read's own. */
@@ -131,26 +133,24 @@ source_receive_file(yula_source *source)
     source->reading = yula_task_current(source->loop);
     int n = yula_await_work(source->loop, source_read_file, source);
     source->reading = NULL;
-    if (n > 0) {
-        yula__intake_took(&source->intake, (size_t)n);
-    }
-    else if (n == 0) {
+    if (n == 0) {
         source->ended = true;
         n = YULA_EOF;
     }
     return n;
 }
 
-/* Wait for one read into wanted, or behind what is in the buffer. Returns how
- * much came (> 0), or fails. */
-static int
-source_receive(yula_source *source, void *wanted, size_t len)
+static ssize_t
+source_receive(void *owner, void *base, size_t len)
 {
+    yula_source *source = owner;
+
     if (source->status < 0)
         return source->status;
     if (source->ended)
         return YULA_EOF;
-    yula__intake_want(&source->intake, wanted, len);
+    source->wanted = base;
+    source->wanted_len = len < SOURCE_READ_MAX ? len : SOURCE_READ_MAX;
     int err = source->is_file ? -EPERM : yula_pipe_reader_start(source->reader);
     if (err == -EPERM) {
         source->is_file = true;
@@ -164,61 +164,44 @@ source_receive(yula_source *source, void *wanted, size_t len)
 }
 
 static int
-source_receive_more(void *owner)
+source_read_check(const void *owner)
 {
-    return source_receive(owner, NULL, 0);
-}
+    const yula_source *source = owner;
 
-/* Every read begins with this. */
-static int
-source_check(const yula_source *source)
-{
     return source->reading != NULL ? -EBUSY : yula__await_check(source->loop);
 }
+
+static const yula__intake_ops source_reads = {
+    .check = source_read_check,
+    .receive = source_receive,
+};
 
 ssize_t
 yula_source_read(yula_source *source, void *base, size_t len)
 {
-    int err = len == 0 ? -EINVAL : source_check(source);
-
-    if (err < 0)
-        return err;
-    if (yula__intake_len(&source->intake) == 0)
-        return source_receive(source, base, len);
-    return (ssize_t)yula__intake_fetch(&source->intake, base, len);
+    return yula__intake_read(&source->intake, &source_reads, source, base, len);
 }
 
 int
 yula_source_read_exactly(yula_source *source, void *base, size_t len,
                          size_t *got)
 {
-    while (*got < len) {
-        ssize_t n = yula_source_read(source, (char *)base + *got, len - *got);
-        if (n < 0)
-            return (int)n;
-        *got += (size_t)n;
-    }
-    return 0;
+    return yula__intake_read_exactly(&source->intake, &source_reads, source,
+                                     base, len, got);
 }
 
 ssize_t
 yula_source_read_until(yula_source *source, const void *delimiter,
                        size_t delimiter_len, char **out)
 {
-    int err = delimiter_len == 0 ? -EINVAL : source_check(source);
-
-    if (err < 0)
-        return err;
-    return yula__intake_until(&source->intake, delimiter, delimiter_len,
-                              source_receive_more, source, out);
+    return yula__intake_read_until(&source->intake, &source_reads, source,
+                                   delimiter, delimiter_len, out);
 }
 
 ssize_t
 yula_source_read_line(yula_source *source, char **out)
 {
-    ssize_t len = yula_source_read_until(source, "\n", 1, out);
-
-    return len < 0 ? len : (ssize_t)yula__intake_trim(*out, (size_t)len);
+    return yula__intake_read_line(&source->intake, &source_reads, source, out);
 }
 
 void

@@ -178,8 +178,10 @@ conn_receive_rest(yula_conn *conn, void *base, size_t len)
 
 /* One read, waited for. Returns how much came (> 0), or fails. */
 static ssize_t
-conn_receive(yula_conn *conn, void *base, size_t len)
+conn_receive(void *owner, void *base, size_t len)
 {
+    yula_conn *conn = owner;
+
     if (conn->status < 0)
         return conn->status;
     if (conn->ended)
@@ -199,70 +201,44 @@ conn_receive(yula_conn *conn, void *base, size_t len)
     return n;
 }
 
-/* Every read begins with this. */
 static int
-conn_read_check(const yula_conn *conn)
+conn_read_check(const void *owner)
 {
+    const yula_conn *conn = owner;
+
     return conn->reader != NULL ? -EBUSY : yula__await_check(conn->loop);
 }
+
+static const yula__intake_ops conn_reads = {
+    .check = conn_read_check,
+    .receive = conn_receive,
+};
 
 ssize_t
 yula_conn_read(yula_conn *conn, void *base, size_t len)
 {
-    int err = len == 0 ? -EINVAL : conn_read_check(conn);
-
-    if (err < 0)
-        return err;
-    if (yula__intake_len(&conn->intake) == 0)
-        return conn_receive(conn, base, len);
-    return (ssize_t)yula__intake_fetch(&conn->intake, base, len);
+    return yula__intake_read(&conn->intake, &conn_reads, conn, base, len);
 }
 
 int
 yula_conn_read_exactly(yula_conn *conn, void *base, size_t len, size_t *got)
 {
-    while (*got < len) {
-        ssize_t n = yula_conn_read(conn, (char *)base + *got, len - *got);
-        if (n < 0)
-            return (int)n;
-        *got += (size_t)n;
-    }
-    return 0;
-}
-
-static int
-conn_receive_more(void *owner)
-{
-    yula_conn *conn = owner;
-    void *base;
-    size_t len;
-
-    yula__intake_want(&conn->intake, NULL, 0);
-    yula__intake_room(&conn->intake, &base, &len);
-    ssize_t n = conn_receive(conn, base, len);
-    if (n > 0)
-        yula__intake_took(&conn->intake, (size_t)n);
-    return (int)n;
+    return yula__intake_read_exactly(&conn->intake, &conn_reads, conn, base,
+                                     len, got);
 }
 
 ssize_t
 yula_conn_read_until(yula_conn *conn, const void *delimiter,
                      size_t delimiter_len, char **out)
 {
-    int err = delimiter_len == 0 ? -EINVAL : conn_read_check(conn);
-
-    if (err < 0)
-        return err;
-    return yula__intake_until(&conn->intake, delimiter, delimiter_len,
-                              conn_receive_more, conn, out);
+    return yula__intake_read_until(&conn->intake, &conn_reads, conn, delimiter,
+                                   delimiter_len, out);
 }
 
 ssize_t
 yula_conn_read_line(yula_conn *conn, char **out)
 {
-    ssize_t len = yula_conn_read_until(conn, "\n", 1, out);
-
-    return len < 0 ? len : (ssize_t)yula__intake_trim(*out, (size_t)len);
+    return yula__intake_read_line(&conn->intake, &conn_reads, conn, out);
 }
 
 ssize_t

@@ -3,13 +3,12 @@
  */
 #include "coro/intake.h"
 
-#include <errno.h>
-
 /* What a buffer begins with: a few lines, one page. */
 #define INTAKE_FIRST 4096
 
-int
-yula__intake_reserve(yula__intake *intake)
+/* Room for one more byte at least, at the end of the buffer. 0 or -ENOMEM. */
+static int
+intake_reserve(yula__intake *intake)
 {
     size_t len = yula__intake_len(intake);
 
@@ -34,13 +33,42 @@ yula__intake_reserve(yula__intake *intake)
     return 0;
 }
 
+int
+yula__intake_read_exactly(yula__intake *intake, const yula__intake_ops *ops,
+                          void *owner, void *base, size_t len, size_t *got)
+{
+    while (*got < len) {
+        ssize_t n = yula__intake_read(intake, ops, owner, (char *)base + *got,
+                                      len - *got);
+        if (n < 0)
+            return (int)n;
+        *got += (size_t)n;
+    }
+    return 0;
+}
+
+/* I2. As ops->receive. */
+static ssize_t
+intake_receive(yula__intake *intake, const yula__intake_ops *ops, void *owner)
+{
+    int err = intake_reserve(intake);
+
+    if (err < 0)
+        return err;
+    ssize_t n = ops->receive(owner, intake->buffer + intake->end,
+                             intake->capacity - intake->end);
+    if (n > 0)
+        intake->end += (size_t)n;
+    return n;
+}
+
 ssize_t
-yula__intake_until(yula__intake *intake, const void *delimiter,
-                   size_t delimiter_len, yula__intake_receive_cb receive,
-                   void *owner, char **out)
+yula__intake_read_until(yula__intake *intake, const yula__intake_ops *ops,
+                        void *owner, const void *delimiter,
+                        size_t delimiter_len, char **out)
 {
     size_t searched = 0; /* so much of the buffer has no delimiter in it */
-    int err = 0;
+    ssize_t err = delimiter_len == 0 ? -EINVAL : ops->check(owner);
 
     while (err >= 0) {
         size_t len = yula__intake_len(intake);
@@ -60,19 +88,27 @@ yula__intake_until(yula__intake *intake, const void *delimiter,
         }
         if (len >= delimiter_len)
             searched = len - delimiter_len + 1;
-        err = yula__intake_reserve(intake);
-        if (err == 0)
-            err = receive(owner);
+        err = intake_receive(intake, ops, owner);
     }
     return err;
 }
 
-size_t
-yula__intake_trim(char *line, size_t len)
+/* Takes the line's end off and puts a NUL there. */
+static size_t
+intake_trim(char *line, size_t len)
 {
     len--;
     if (len > 0 && line[len - 1] == '\r')
         len--;
     line[len] = '\0';
     return len;
+}
+
+ssize_t
+yula__intake_read_line(yula__intake *intake, const yula__intake_ops *ops,
+                       void *owner, char **out)
+{
+    ssize_t len = yula__intake_read_until(intake, ops, owner, "\n", 1, out);
+
+    return len < 0 ? len : (ssize_t)intake_trim(*out, (size_t)len);
 }

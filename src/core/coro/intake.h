@@ -4,33 +4,33 @@
  *
  *  I1. [start, end) of the buffer was received and not fetched. It is used up
  *      before the kernel is asked again.
- *  I2. While a task waits, one read goes straight into its memory (wanted) or,
- *      for lines, behind what is in the buffer (wanted == NULL).
+ *  I2. One read goes straight into the memory of the task that waits for it or,
+ *      for lines, behind what is in the buffer.
  */
 #ifndef YULA__INTAKE_H
 #define YULA__INTAKE_H
 
+#include <errno.h>
 #include <string.h>
 #include <sys/types.h>
 
 #include <yula/loop.h>
 
-/* Most bytes of one read: its count goes through an int. */
-#define YULA__INTAKE_READ_MAX ((size_t)1 << 30)
-
 typedef struct yula__intake {
     const yula_allocator *allocator; /* borrowed */
-    char *wanted;                    /* I2 */
-    size_t wanted_len;
     char *buffer;
     size_t start, end; /* I1 */
     size_t capacity;
     size_t limit; /* of a line, with its delimiter */
 } yula__intake;
 
-/* Wait for one read behind what is in the buffer, where there is room. Returns
- * how much came (> 0), or fails. */
-typedef int (*yula__intake_receive_cb)(void *owner);
+/* How its owner reads: a constant, so that yula__intake_read calls no pointers. */
+typedef struct yula__intake_ops {
+    /* Every read begins with this: 0, or why there cannot be one now. */
+    int (*check)(const void *owner);
+    /* Wait for one read to base. Returns how much came (> 0), or fails. */
+    ssize_t (*receive)(void *owner, void *base, size_t len);
+} yula__intake_ops;
 
 static inline void
 yula__intake_init(yula__intake *intake, const yula_allocator *allocator,
@@ -43,37 +43,6 @@ static inline void
 yula__intake_fini(yula__intake *intake)
 {
     intake->allocator->free(intake->buffer, intake->allocator->arg);
-}
-
-/* Where the read of a task that begins to wait goes. wanted: NULL, in the
- * buffer. */
-static inline void
-yula__intake_want(yula__intake *intake, void *wanted, size_t len)
-{
-    intake->wanted = wanted;
-    intake->wanted_len = len < YULA__INTAKE_READ_MAX ? len
-                                                     : YULA__INTAKE_READ_MAX;
-}
-
-static inline void
-yula__intake_room(const yula__intake *intake, void **base, size_t *len)
-{
-    if (intake->wanted != NULL) {
-        *base = intake->wanted;
-        *len = intake->wanted_len;
-    }
-    else {
-        *base = intake->buffer + intake->end;
-        *len = intake->capacity - intake->end;
-    }
-}
-
-/* That read has taken place. */
-static inline void
-yula__intake_took(yula__intake *intake, size_t len)
-{
-    if (intake->wanted == NULL)
-        intake->end += len;
 }
 
 static inline size_t
@@ -95,19 +64,31 @@ yula__intake_fetch(yula__intake *intake, void *base, size_t len)
     return len;
 }
 
-/* Room for one more byte at least, at the end of the buffer. 0 or -ENOMEM. */
-int yula__intake_reserve(yula__intake *intake);
+/* The reading calls of conn.h, pipe.h and tls.h. */
+__attribute__((always_inline)) static inline ssize_t
+yula__intake_read(yula__intake *intake, const yula__intake_ops *ops,
+                  void *owner, void *base, size_t len)
+{
+    int err = len == 0 ? -EINVAL : ops->check(owner);
 
-/* Up to and with the next delimiter; receive(owner) is called as long as there is
- * none. Returns the length, and in *out where it lies, valid until the next
- * read; or -EMSGSIZE (beyond the limit), -ENOMEM, or what receive fails with. */
-ssize_t yula__intake_until(yula__intake *intake, const void *delimiter,
-                           size_t delimiter_len,
-                           yula__intake_receive_cb receive, void *owner,
-                           char **out);
+    if (err < 0)
+        return err;
+    if (yula__intake_len(intake) == 0)
+        return ops->receive(owner, base, len);
+    return (ssize_t)yula__intake_fetch(intake, base, len);
+}
 
-/* A line of len bytes, with its "\n": takes its end off and puts a NUL there.
- * Returns its new length. */
-size_t yula__intake_trim(char *line, size_t len);
+int yula__intake_read_exactly(yula__intake *intake, const yula__intake_ops *ops,
+                              void *owner, void *base, size_t len, size_t *got);
+
+/* *out lies in the buffer, valid until the next read. -EMSGSIZE: beyond the
+ * limit; -ENOMEM. */
+ssize_t yula__intake_read_until(yula__intake *intake,
+                                const yula__intake_ops *ops, void *owner,
+                                const void *delimiter, size_t delimiter_len,
+                                char **out);
+ssize_t yula__intake_read_line(yula__intake *intake,
+                               const yula__intake_ops *ops, void *owner,
+                               char **out);
 
 #endif /* YULA__INTAKE_H */
