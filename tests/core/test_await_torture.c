@@ -758,6 +758,31 @@ SCENE(a_read, .calls = "yula_conn_read yula_conn_read_exactly",
       .play = play_read, .set = set_tcp, .poke = poke_bytes)
 
 static int
+play_wait_and_try(stage *self)
+{
+    yula_conn *conn;
+    char bytes[8];
+    ssize_t n = -EAGAIN;
+    int err = open_conn(self, &conn);
+
+    if (err < 0)
+        return err;
+    while (err == 0 && n == -EAGAIN) {
+        err = yula_conn_wait(conn);
+        if (err == 0)
+            n = yula_conn_try_read(conn, bytes, sizeof(bytes));
+    }
+    OUGHT(n < 0 || (n == 3 && memcmp(bytes, "abc", 3) == 0));
+    yula_conn_close(conn);
+    if (err < 0)
+        return err;
+    return n < 0 ? (int)n : 0;
+}
+
+SCENE(a_wait_for_something_to_read, .calls = "yula_conn_wait",
+      .play = play_wait_and_try, .set = set_tcp, .poke = poke_bytes)
+
+static int
 play_lines(stage *self)
 {
     yula_conn *conn;
