@@ -359,3 +359,21 @@ test_recv_all(int fd, void *base, size_t len)
         len -= (size_t)n;
     }
 }
+
+void
+test_recv_turning(yula_loop *loop, int fd, void *base, size_t len)
+{
+    char *at = base;
+
+    while (len > 0) {
+        ssize_t n = recv(fd, at, len, MSG_DONTWAIT);
+        if (n < 0) {
+            CHECK_EQ(errno, EAGAIN);
+            CHECK_EQ(yula_loop_step(loop, 0), 0);
+            continue;
+        }
+        CHECK(n > 0);
+        at += n;
+        len -= (size_t)n;
+    }
+}

@@ -75,6 +75,8 @@ int test_listen(struct sockaddr_storage *addr, socklen_t *addr_len);
  * waiting with poll(2). */
 void test_send_all(int fd, const void *base, size_t len);
 void test_recv_all(int fd, void *base, size_t len);
+/* The same with turns of the loop, which plays the other end. */
+void test_recv_turning(yula_loop *loop, int fd, void *base, size_t len);
 /* Wait until fd has something to report. */
 void test_wait_readable(int fd);
 

@@ -1,7 +1,5 @@
 /* test_conn.c: connections as tasks use them. */
 #include <errno.h>
-#include <netinet/in.h>
-#include <poll.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -497,23 +495,6 @@ write_bulk(actor *self, void *arg)
     return err;
 }
 
-/* Receive len bytes at the peer, turning the loop while there are none. */
-static void
-peer_receives(const talk *with, char *to, size_t len)
-{
-    while (len > 0) {
-        ssize_t n = recv(with->peer, to, len, MSG_DONTWAIT);
-        if (n < 0) {
-            CHECK_EQ(errno, EAGAIN);
-            CHECK_EQ(yula_loop_step(with->loop, 0), 0);
-            continue;
-        }
-        CHECK(n > 0);
-        to += n;
-        len -= (size_t)n;
-    }
-}
-
 TEST(a_large_write_is_one_system_call_where_the_kernel_has_room)
 {
     yula_loop *loop = test_loop();
@@ -533,7 +514,7 @@ TEST(a_large_write_is_one_system_call_where_the_kernel_has_room)
         CHECK_STR(actor_log(), "ann wrote. ");
         CHECK_EQ(test_sys_count("send") + test_sys_count("sendmsg"), 1);
         CHECK_EQ(yula_stream_peek_queued(yula_conn_stream(with.conn)), 0);
-        peer_receives(&with, got, LARGE);
+        test_recv_turning(loop, with.peer, got, LARGE);
         for (size_t i = 0; i < LARGE; i++)
             CHECK_EQ(got[i], 'a');
         talk_end(&with);
@@ -561,7 +542,7 @@ TEST(large_writes_wait_for_the_peer_and_do_not_mix)
         CHECK_EQ(yula_conn_try_write(with.conn, "x", 1), -EAGAIN);
         size_t queued = yula_stream_peek_queued(yula_conn_stream(with.conn));
         CHECK(queued <= 2 * YULA_STREAM_HIGH);
-        peer_receives(&with, got, 2 * BULK + 10);
+        test_recv_turning(loop, with.peer, got, 2 * BULK + 10);
         for (size_t i = 0; i < 2 * BULK + 10; i++)
             CHECK_EQ(got[i], i < BULK ? 'a' : i < 2 * BULK ? 'b' : 'c');
         CHECK_EQ(actor_end(&ann), 0);
@@ -593,7 +574,7 @@ TEST(an_interrupted_writer_lets_the_next_one_write)
     char last[10], byte;
     size_t got = 0;
     while (got < 10) { /* until ten of bob's in a row */
-        peer_receives(&with, &byte, 1);
+        test_recv_turning(loop, with.peer, &byte, 1);
         CHECK(byte == 'a' || byte == 'b');
         if (byte == 'b')
             last[got++] = byte;
@@ -637,10 +618,10 @@ TEST(a_drain_waits_until_all_was_taken)
     CHECK_STR(actor_log(), "");
     yula_task_cancel(cat.task);
     CHECK_EQ(actor_end(&cat), YULA_ECANCELED);
-    peer_receives(&with, got, BULK);
+    test_recv_turning(loop, with.peer, got, BULK);
     CHECK_EQ(actor_end(&bob), 0);
     CHECK_EQ(actor_end(&ann), 0);
-    peer_receives(&with, got, 5);
+    test_recv_turning(loop, with.peer, got, 5);
     (void)actor_log();
     free(got);
     talk_end(&with);
@@ -716,7 +697,7 @@ exchange(const talk *with, int pieces)
     char got[10];
 
     say(with, "?\n");
-    peer_receives(with, got, (size_t)pieces);
+    test_recv_turning(with->loop, with->peer, got, (size_t)pieces);
     settle(with->loop);
     return test_sys_count("send") + test_sys_count("sendmsg") - before;
 }
@@ -759,7 +740,7 @@ TEST(what_was_written_before_a_close_arrives)
     talk_begin(&with, loop, true);
     CHECK_EQ(yula_conn_try_write(with.conn, bytes, BULK), 0);
     yula_conn_close(with.conn);
-    peer_receives(&with, bytes, BULK);
+    test_recv_turning(loop, with.peer, bytes, BULK);
     CHECK_EQ(yula_loop_run(loop), 0); /* nothing keeps it */
     test_wait_readable(with.peer);
     CHECK_EQ(recv(with.peer, &byte, 1, 0), 0);
@@ -804,308 +785,5 @@ TEST(an_aborted_connection_forgets_what_is_queued)
     CHECK_EQ(yula_loop_run(loop), 0);
     close(with.peer);
     free(bytes);
-    yula_loop_free(loop);
-}
-
-/* --- a client and a server ----------------------------------------------- */
-
-typedef struct service {
-    yula_acceptor *acceptor;
-    char port[8];
-} service;
-
-/* Answers each line with the same line, twice. */
-static int
-serve_one(actor *self, void *arg)
-{
-    service *of = arg;
-    yula_conn *conn;
-    char *line;
-    ssize_t len;
-    int fd = yula_acceptor_accept(of->acceptor, NULL, NULL);
-
-    if (fd < 0)
-        return fd;
-    int err = yula_conn_new(self->loop, fd, &conn);
-    if (err < 0) {
-        close(fd);
-        return err;
-    }
-    while ((len = yula_conn_read_line(conn, &line)) >= 0) {
-        line[len] = '\n'; /* where the line's end was */
-        for (int i = 0; i < 2 && err == 0; i++)
-            err = yula_conn_write(conn, line, (size_t)len + 1);
-        if (err < 0)
-            break;
-    }
-    yula_conn_close(conn);
-    return err < 0 ? err : len == YULA_EOF ? 0 : (int)len;
-}
-
-static int
-ask(actor *self, void *arg)
-{
-    service *at = arg;
-    yula_conn *conn;
-    char answer[8];
-    size_t got = 0;
-    int err = yula_conn_connect(self->loop, "127.0.0.1", at->port, &conn);
-
-    if (err < 0)
-        return err;
-    err = yula_conn_write(conn, "abc\n", 4);
-    if (err == 0)
-        err = yula_conn_read_exactly(conn, answer, 8, &got);
-    if (err == 0)
-        CHECK(memcmp(answer, "abc\nabc\n", 8) == 0);
-    if (err == 0)
-        err = yula_conn_drain(conn);
-    yula_conn_close(conn);
-    return err;
-}
-
-static int listening;
-
-static void
-service_open(service *self, yula_loop *loop)
-{
-    struct sockaddr_storage addr;
-    socklen_t addr_len = sizeof(addr);
-
-    CHECK_EQ(getsockname(listening, (struct sockaddr *)&addr, &addr_len), 0);
-    snprintf(self->port, sizeof(self->port), "%d",
-             ntohs(((struct sockaddr_in *)&addr)->sin_port));
-    CHECK_EQ(yula_acceptor_new(loop, listening, &self->acceptor), 0);
-}
-
-static void
-scene_of_a_service(yula_loop *loop)
-{
-    service echo;
-    actor client, server;
-
-    service_open(&echo, loop);
-    actor_start(&server, loop, "server", serve_one, &echo);
-    actor_start(&client, loop, "client", ask, &echo);
-    int asked = -1;
-    while (!yula_task_ended(client.task)) {
-        CHECK_EQ(yula_loop_step(loop, YULA_NEVER), 0);
-        /* A server that was interrupted before it accepted never answers. */
-        if (yula_task_ended(server.task) && asked < 0 &&
-            yula_task_result(server.task) == YULA_ECANCELED) {
-            yula_task_cancel(client.task);
-            asked = 0;
-        }
-    }
-    (void)actor_end(&client);
-    yula_task_cancel(server.task);
-    (void)actor_end(&server);
-    yula_acceptor_free(echo.acceptor);
-}
-
-TEST(a_client_and_a_server_survive_an_interruption_at_every_wait)
-{
-    struct sockaddr_storage addr;
-    socklen_t addr_len;
-
-    listening = test_listen(&addr, &addr_len);
-    CHECK(actor_interrupt_everywhere(scene_of_a_service) >= 6);
-    close(listening);
-}
-
-/* A connection attempt of a failed round may still lie in the backlog. */
-TEST(a_client_and_a_server_survive_a_failure_everywhere)
-{
-    static const char *const calls[] = {NULL,        "accept", "connect",
-                                        "epoll_ctl", "recv",   "send",
-                                        "sendmsg",   "socket", "shutdown"};
-
-    for (size_t c = 0; c < sizeof(calls) / sizeof(calls[0]); c++) {
-        bool failed = true;
-        for (long n = 1; failed; n++) {
-            yula_loop *loop = test_loop();
-            struct sockaddr_storage addr;
-            socklen_t addr_len;
-            service echo;
-            actor client, server;
-            listening = test_listen(&addr, &addr_len);
-            service_open(&echo, loop);
-            actor_start(&server, loop, "server", serve_one, &echo);
-            actor_start(&client, loop, "client", ask, &echo);
-            if (calls[c] == NULL)
-                test_fail_alloc(n);
-            else
-                test_fail_sys_named(calls[c], n, ECONNRESET);
-            while (!yula_task_ended(client.task)) {
-                CHECK_EQ(yula_loop_step(loop, YULA_NEVER), 0);
-                if (yula_task_ended(server.task))
-                    yula_task_cancel(client.task);
-            }
-            failed = calls[c] == NULL ? test_alloc_failed() : test_sys_failed();
-            test_faults_clear();
-            int asked = actor_end(&client);
-            yula_task_cancel(server.task);
-            (void)actor_end(&server);
-            CHECK(failed || asked == 0);
-            yula_acceptor_free(echo.acceptor);
-            close(listening);
-            yula_loop_free(loop);
-        }
-    }
-}
-
-/* --- serving ------------------------------------------------------------- */
-
-static int served, interrupted;
-
-static int
-echo_lines(yula_conn *conn, void *arg)
-{
-    char *line;
-    ssize_t len;
-    int err = 0;
-
-    served++;
-    while (err == 0 && (len = yula_conn_read_line(conn, &line)) >= 0) {
-        line[len] = '\n';
-        err = yula_conn_write(conn, line, (size_t)len + 1);
-    }
-    interrupted += len == YULA_ECANCELED;
-    return -EPROTO; /* no failure of the server's */
-}
-
-static int
-serve(actor *self, void *arg)
-{
-    return yula_conn_serve(self->loop, listening, echo_lines, arg);
-}
-
-TEST(a_server_has_a_task_for_each_connection_and_ends_with_all_of_them)
-{
-    enum {
-        COUNT = 20
-    };
-    yula_loop *loop = test_loop();
-    struct sockaddr_storage addr;
-    socklen_t addr_len;
-    actor server;
-    int fds[COUNT];
-    char got[3];
-
-    listening = test_listen(&addr, &addr_len);
-    served = interrupted = 0;
-    actor_start(&server, loop, "server", serve, NULL);
-    for (int i = 0; i < COUNT; i++) {
-        fds[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        CHECK_EQ(connect(fds[i], (struct sockaddr *)&addr, addr_len), 0);
-        test_send_all(fds[i], "hi\n", 3);
-    }
-    for (int i = 0; i < COUNT; i++) {
-        talk with = {.loop = loop, .peer = fds[i]};
-        peer_receives(&with, got, 3);
-        CHECK(memcmp(got, "hi\n", 3) == 0);
-    }
-    close(fds[0]); /* this one ends by itself */
-    while (yula_task_count(loop) > COUNT)
-        CHECK_EQ(yula_loop_step(loop, YULA_NEVER), 0);
-    yula_task_cancel(server.task);
-    CHECK_EQ(actor_end(&server), YULA_ECANCELED);
-    CHECK_EQ(served, COUNT);
-    CHECK_EQ(interrupted, COUNT - 1);
-    CHECK_EQ(yula_task_count(loop), 0);
-    for (int i = 1; i < COUNT; i++) {
-        CHECK_EQ(recv(fds[i], got, 1, 0), 0);
-        close(fds[i]);
-    }
-    close(listening);
-    yula_loop_free(loop);
-}
-
-TEST(a_server_without_memory_for_a_connection_serves_the_next)
-{
-    for (long n = 1; n < 8; n++) {
-        yula_loop *loop = test_loop();
-        struct sockaddr_storage addr;
-        socklen_t addr_len;
-        actor server;
-        char got[3];
-        int fd;
-        listening = test_listen(&addr, &addr_len);
-        actor_start(&server, loop, "server", serve, NULL);
-        settle(loop);
-        fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        CHECK_EQ(connect(fd, (struct sockaddr *)&addr, addr_len), 0);
-        test_fail_alloc(n);
-        settle(loop);
-        (void)yula_loop_step(loop, 0);
-        test_fail_alloc(0);
-        close(fd);
-        fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        CHECK_EQ(connect(fd, (struct sockaddr *)&addr, addr_len), 0);
-        test_send_all(fd, "hi\n", 3);
-        talk with = {.loop = loop, .peer = fd};
-        peer_receives(&with, got, 3);
-        close(fd);
-        yula_task_cancel(server.task);
-        CHECK_EQ(actor_end(&server), YULA_ECANCELED);
-        close(listening);
-        yula_loop_free(loop);
-    }
-}
-
-TEST(a_server_on_no_socket_says_so)
-{
-    yula_loop *loop = test_loop();
-    actor server;
-    int fds[2];
-
-    test_unix_pair(fds);
-    test_send_all(fds[1], "x", 1);
-    listening = fds[0];
-    actor_start(&server, loop, "server", serve, NULL);
-    CHECK_EQ(actor_end(&server), -EINVAL);
-    close(fds[0]);
-    close(fds[1]);
-    yula_loop_free(loop);
-}
-
-TEST(a_server_without_descriptors_goes_on_when_there_are_some)
-{
-    yula_loop *loop = test_loop_by_hand();
-    struct sockaddr_storage addr;
-    socklen_t addr_len;
-    actor server;
-
-    listening = test_listen(&addr, &addr_len);
-    served = 0;
-    actor_start(&server, loop, "server", serve, NULL);
-    settle(loop);
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    test_fail_sys_named("accept", 1, EMFILE);
-    CHECK_EQ(connect(fd, (struct sockaddr *)&addr, addr_len), 0);
-    while (!test_sys_failed())
-        CHECK_EQ(yula_loop_step(loop, 0), 0);
-    settle(loop);
-    test_fail_sys(0, 0);
-    CHECK_EQ(served, 0);
-    test_now_ns += YULA_LISTENER_PAUSE_NS;
-    while (served == 0)
-        CHECK_EQ(yula_loop_step(loop, 0), 0);
-    yula_task_cancel(server.task);
-    CHECK_EQ(actor_end(&server), YULA_ECANCELED);
-
-    actor_start(&server, loop, "server", serve, NULL);
-    settle(loop);
-    int second = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    test_fail_sys_named("accept", 1, EMFILE);
-    CHECK_EQ(connect(second, (struct sockaddr *)&addr, addr_len), 0);
-    while (!test_sys_failed())
-        CHECK_EQ(yula_loop_step(loop, 0), 0);
-    settle(loop);
-    yula_task_cancel(server.task); /* while it waits for better times */
-    CHECK_EQ(actor_end(&server), YULA_ECANCELED);
-    close(fd);
-    close(second);
-    close(listening);
     yula_loop_free(loop);
 }
